@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* arena.h -- the profiler's own memory.
+ *
+ * WHAT    Zeroed memory straight from the operating system, in two kinds:
+ *
+ *           small (< MPROF_ARENA_LARGE)   rounded up to a power of two, cut from 64 KiB chunks, kept on free lists when
+ * put back large                         a mapping of its own, unmapped when put back, grown in place by mremap
+ *
+ * WHY     A hook must not call malloc: it may be inside it, and its memory would be counted as the program's.
+ *         A byte limit makes "out of memory" an ordinary, testable event; a counter lets a test fail the N-th request.
+ * LOCKS   the caller's. An arena has no lock of its own.
+ * MEMORY  all of it goes back to the system in mprof_arena_drop. */
+#ifndef MPROF_BASE_ARENA_H
+#define MPROF_BASE_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MPROF_ARENA_LARGE ((size_t)32768)
+enum { MPROF_ARENA_CLASSES = 16 };
+
+struct mprof_arena {
+    void *chunks; /* list of small chunks, linked through their first word */
+    char *next;   /* free rest of the newest chunk */
+    char *end;
+    void *free[MPROF_ARENA_CLASSES]; /* by power of two */
+    void *large;                     /* list of large mappings, see arena.c */
+    size_t mapped;                   /* bytes taken from the system */
+    size_t limit;                    /* most bytes to take from the system; 0: no limit */
+    uint64_t requests;               /* served or refused */
+    uint64_t fail_at;                /* tests: refuse this request (1 is the first) ...; 0: none */
+    uint64_t fail_count;             /* ... and this many after it */
+};
+
+void mprof_arena_init(struct mprof_arena *arena, size_t limit);
+/* Zeroed, aligned to 16 bytes (large: to 64). NULL: limit reached or no memory. size > 0. */
+void *mprof_arena_get(struct mprof_arena *arena, size_t size);
+/* `size` as it was asked for. NULL is allowed. */
+void mprof_arena_put(struct mprof_arena *arena, void *memory, size_t size);
+/* Keeps the first min(old, new) bytes, zeroes the rest; may move. NULL: the old memory is untouched.
+ * memory NULL with old 0 is a plain get. */
+void *mprof_arena_resize(struct mprof_arena *arena, void *memory, size_t old_size, size_t new_size);
+void mprof_arena_drop(struct mprof_arena *arena);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* lock.h -- a mutual-exclusion lock of four bytes for use inside allocator hooks.
+ *
+ * WHAT    0 free, 1 held, 2 held and somebody waits. Spins briefly, then sleeps in the kernel.
+ * WHY     pthread_mutex_t works too, but costs a call each way, has no known state after fork, and its size and content
+ * differ between libcs. This one is taken and released with one atomic instruction each and is reset in a forked child
+ * by writing 0. LOCKS   itself; not recursive. Its holder must not call anything that may allocate through the hooked
+ * allocator. MEMORY  none. */
+#ifndef MPROF_BASE_LOCK_H
+#define MPROF_BASE_LOCK_H
+
+#include "base/compiler.h"
+#include "base/os.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mprof_lock {
+    uint32_t word;
+};
+
+#define MPROF_LOCK_INIT                                                                                                \
+    {                                                                                                                  \
+        0                                                                                                              \
+    }
+
+void mprof_lock_acquire_slow(struct mprof_lock *lock);
+
+static inline bool mprof_lock_try(struct mprof_lock *lock)
+{
+    uint32_t expected = 0;
+    return __atomic_compare_exchange_n(&lock->word, &expected, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static inline void mprof_lock_acquire(struct mprof_lock *lock)
+{
+    if (mprof_unlikely(!mprof_lock_try(lock)))
+        mprof_lock_acquire_slow(lock);
+}
+
+static inline void mprof_lock_release(struct mprof_lock *lock)
+{
+    if (mprof_unlikely(__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2))
+        mprof_os_wake(&lock->word);
+}
+
+/* In a forked child, whose other threads are gone: whatever they held is free again. */
+static inline void mprof_lock_reset(struct mprof_lock *lock)
+{
+    __atomic_store_n(&lock->word, 0, __ATOMIC_RELAXED);
+}
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* os.h -- the operating system behind one small interface.
+ *
+ * WHAT    Memory in pages, clocks, entropy, thread identity, and waiting on a word. One .c file a platform
+ * (os_linux.c). WHY     The rest of the tree has no #ifdef for platforms. LOCKS   none; every function may be called
+ * from any thread. All but mprof_os_entropy are async-signal-safe on Linux. MEMORY  mprof_os_map is where all memory of
+ * the profiler comes from. */
+#ifndef MPROF_BASE_OS_H
+#define MPROF_BASE_OS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed pages. `size` is a multiple of MPROF_OS_PAGE. NULL when the system has none. errno is preserved. */
+void *mprof_os_map(size_t size);
+/* As mprof_os_map, with the pages already present, so that writing them faults no more. */
+void *mprof_os_map_present(size_t size);
+void mprof_os_unmap(void *address, size_t size);
+/* Grows or shrinks a mapping; may move it. NULL: the old mapping is untouched. */
+void *mprof_os_remap(void *address, size_t old_size, size_t new_size);
+/* Asks for huge pages under a mapping; a hint, never fails. */
+void mprof_os_advise_huge(void *address, size_t size);
+
+/* Granularity of mprof_os_map: a multiple of the page size of every supported system. */
+#define MPROF_OS_PAGE ((size_t)65536)
+
+int64_t mprof_os_monotonic_ns(void);
+/* Resolution of a timer tick (1-10 ms), a fraction of the cost. */
+int64_t mprof_os_monotonic_coarse_ns(void);
+int64_t mprof_os_wall_ns(void); /* since 1970 */
+
+/* 64 unpredictable bits; never blocks, never fails (falls back on clocks and addresses). */
+uint64_t mprof_os_entropy(void);
+
+/* Sleeps while *word == expected, until woken; may return early. */
+void mprof_os_wait(uint32_t *word, uint32_t expected);
+/* Wakes one waiter. */
+void mprof_os_wake(uint32_t *word);
+
+#endif

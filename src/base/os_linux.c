@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* os_linux.c -- os.h for Linux. See os.h for the contracts. */
+#define _GNU_SOURCE
+#include "base/os.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static void *map(size_t size, int flags)
+{
+    int saved = errno;
+    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    errno = saved;
+    return address == MAP_FAILED ? NULL : address;
+}
+
+void *mprof_os_map(size_t size)
+{
+    return map(size, 0);
+}
+
+void *mprof_os_map_present(size_t size)
+{
+    return map(size, MAP_POPULATE);
+}
+
+void mprof_os_unmap(void *address, size_t size)
+{
+    int saved = errno;
+    (void)munmap(address, size);
+    errno = saved;
+}
+
+void *mprof_os_remap(void *address, size_t old_size, size_t new_size)
+{
+    int saved = errno;
+    void *moved = mremap(address, old_size, new_size, MREMAP_MAYMOVE);
+    errno = saved;
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
+void mprof_os_advise_huge(void *address, size_t size)
+{
+    int saved = errno;
+    (void)madvise(address, size, MADV_HUGEPAGE);
+    errno = saved;
+}
+
+static int64_t now(clockid_t clock)
+{
+    struct timespec time = {0, 0};
+    (void)clock_gettime(clock, &time);
+    return (int64_t)time.tv_sec * INT64_C(1000000000) + (int64_t)time.tv_nsec;
+}
+
+int64_t mprof_os_monotonic_ns(void)
+{
+    return now(CLOCK_MONOTONIC);
+}
+
+int64_t mprof_os_monotonic_coarse_ns(void)
+{
+    return now(CLOCK_MONOTONIC_COARSE);
+}
+
+int64_t mprof_os_wall_ns(void)
+{
+    return now(CLOCK_REALTIME);
+}
+
+uint64_t mprof_os_entropy(void)
+{
+    int saved = errno;
+    uint64_t value = 0;
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) != (ssize_t)sizeof value) {
+        value = (uint64_t)now(CLOCK_MONOTONIC) ^ ((uint64_t)now(CLOCK_REALTIME) << 20) ^ (uint64_t)(uintptr_t)&value ^
+                ((uint64_t)getpid() << 48);
+    }
+    errno = saved;
+    return value;
+}
+
+void mprof_os_wait(uint32_t *word, uint32_t expected)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    errno = saved;
+}
+
+void mprof_os_wake(uint32_t *word)
+{
+    int saved = errno;
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
