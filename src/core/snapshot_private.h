@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* snapshot_private.h -- what a snapshot is made of; for the files that make one.
+ *
+ * WHAT    The struct behind snapshot.h and the raw block records:
+ *
+ *           live entry   | birth code 16 | address 48 |  stack 32  | size 32 |     16 bytes: one block, rate <= 1
+ *                        | (unused)                   |  stack 32  |1| index |     top bit of size set: blocks[index]
+ *
+ * WHY     In exact mode a snapshot may hold 10^7 blocks. Full records are 80 bytes, live entries 16.
+ * LOCKS   none: one thread builds, afterwards nothing changes.
+ * MEMORY  the snapshot's own arena; the struct itself is a mapping beside it, because an arena must not move. */
+#ifndef MPROF_CORE_SNAPSHOT_PRIVATE_H
+#define MPROF_CORE_SNAPSHOT_PRIVATE_H
+
+#include "base/arena.h"
+#include "core/snapshot.h"
+
+#include <stdatomic.h>
+
+#define MPROF_LIVE_WIDE ((uint32_t)1 << 31) /* in mprof_live.size: the rest is an index of a full record */
+#define MPROF_LIVE_ADDRESS_BITS 48
+
+/* One block in use. key: address in the low 48 bits, birth code in the high 16. */
+struct mprof_live {
+    uint64_t key;
+    uint32_t stack;
+    uint32_t size;
+};
+
+/* A growing array in the arena. */
+struct mprof_array {
+    void *items;
+    size_t count;
+    size_t capacity;
+};
+
+struct mprof_snapshot {
+    struct mprof_arena arena;
+    _Atomic uint32_t references;
+    struct mprof_meta meta;
+    int64_t birth_base_ns; /* birth_ns of a live entry = birth_base_ns + (code << birth_shift) */
+    unsigned birth_shift;
+    struct mprof_array text;      /* char: all strings, end to end */
+    struct mprof_array ends;      /* size_t: where each string ends in text */
+    struct mprof_array functions; /* struct mprof_function */
+    struct mprof_array nodes;     /* struct mprof_node */
+    struct mprof_array stacks;    /* struct mprof_stack */
+    struct mprof_array live;      /* struct mprof_live: one entry a block record, in order */
+    struct mprof_array blocks;    /* struct mprof_block: the records that do not fit in a live entry */
+    struct mprof_array comments;  /* uint32_t: strings */
+};
+
+/* As mprof_builder_new, with the arena's limit and its failing requests (arena.h) set before the first request. */
+struct mprof_builder *mprof_builder_new_limited(size_t limit, uint64_t fail_at, uint64_t fail_count);
+/* Requests that the builder's arena has served or refused so far. */
+uint64_t mprof_builder_requests(const struct mprof_builder *builder);
+
+/* Meaning of the birth codes of live entries. Before the first block; without it every code is 0, "unknown". */
+void mprof_builder_set_births(struct mprof_builder *builder, int64_t base_ns, unsigned shift);
+/* Appends n zeroed live entries for the caller to fill; finish takes them as they are. Stacks must be indices that
+ * mprof_builder_stack gave. The pointer is good until the next call that adds blocks. */
+int mprof_builder_reserve_live(struct mprof_builder *builder, size_t n, struct mprof_live **entries);
+/* Appends n zeroed full records; the first has index *first. A live entry must name each of them. `stack` of the
+ * record and of its entry must agree. */
+int mprof_builder_reserve_blocks(struct mprof_builder *builder, size_t n, struct mprof_block **blocks, uint32_t *first);
+
+#endif
