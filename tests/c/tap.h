@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAP_PRINTF(format, first) __attribute__((format(printf, format, first), unused))
+#define TAP_PRINTF(text, first) __attribute__((format(printf, text, first), unused))
 #define TAP_UNUSED __attribute__((unused))
 
 static struct {
@@ -66,7 +66,7 @@ TAP_PRINTF(1, 2) static void bail(const char *format, ...)
     exit(255);
 }
 
-static bool tap_report(bool passed, const char *format, va_list arguments)
+TAP_PRINTF(2, 0) static bool tap_report(bool passed, const char *format, va_list arguments)
 {
     tap.run++;
     if (!passed)
