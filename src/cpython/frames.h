@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* frames.h -- the Python stack of the calling thread, read from the interpreter.
+ *
+ * WHAT    Walks the frames of one thread from the innermost outwards and gives
+ *         (code object, byte offset of the current instruction) for each:
+ *
+ *           thread state --top--> frame --back--> frame --back--> ... NULL
+ *                                   |               |
+ *                               not complete     code, offset
+ *                               (skipped)
+ *
+ *         A frame that has not reached its first traceable instruction, or
+ *         that the interpreter pushes for its own use, is not complete: Python
+ *         does not show it (sys._getframe() skips it), so the walk skips it.
+ *         This file is the only ladder of versions. It includes exactly one
+ *         frames_NNN.h, and each of those defines three things:
+ *
+ *           mprof_layout_top()   innermost frame of a thread state, or NULL
+ *           mprof_layout_back()  the frame outside a frame, or NULL
+ *           mprof_layout_read()  code and offset; false if not complete
+ *
+ * WHY     PyThreadState_GetFrame() and PyFrame_GetBack() return new references,
+ *         and from 3.11 on they create frame objects: they allocate, and can run
+ *         a collection in the middle of somebody's realloc.
+ * LOCKS   None. Reads only the calling thread's own stack, which nobody else
+ *         pushes to or pops from. Needs neither the GIL nor an attached state;
+ *         no reference count changes and no Python call that can allocate,
+ *         lock or raise. Not for signal handlers: between two instructions of
+ *         the interpreter the chain is whole, but inside a push it may not be.
+ * MEMORY  None. The code pointers are borrowed: valid while the frame runs. */
+#ifndef MPROF_CPYTHON_FRAMES_H
+#define MPROF_CPYTHON_FRAMES_H
+
+#include "compat.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Offset of a frame that has not started. */
+#define MPROF_OFFSET_NONE UINT32_MAX
+
+/* One frame. offset: byte offset in co_code of the current instruction (on 3.11
+ * and later it may name an inline cache of that instruction); MPROF_OFFSET_NONE
+ * if the frame has not started. */
+struct mprof_rawframe {
+    const PyCodeObject *code;
+    uint32_t offset;
+};
+
+#if PY_VERSION_HEX < 0x030A0000
+#include "frames_37.h"
+#elif PY_VERSION_HEX < 0x030B0000
+#include "frames_310.h"
+#elif PY_VERSION_HEX < 0x030C0000
+#include "frames_311.h"
+#elif PY_VERSION_HEX < 0x030D0000
+#include "frames_312.h"
+#elif PY_VERSION_HEX < 0x030E0000
+#include "frames_313.h"
+#elif PY_VERSION_HEX < 0x03100000
+#include "frames_314.h"
+#else
+#error "mprofile knows the frames of CPython 3.7 to 3.15 only"
+#endif
+
+/* The thread state whose stack belongs to the calling thread, or NULL (a thread
+ * that Python has never seen, or an interpreter that is not running).
+ * holds_gil: called from an OBJ or MEM hook, whose callers must hold the GIL.
+ * A caller that breaks that rule gets its own stack all the same, never that of
+ * the thread that does hold the GIL. Without the GIL the state may be freed once
+ * the interpreter finalises: the caller stops asking from its atexit handler on. */
+static inline PyThreadState *mprof_frames_thread_state(bool holds_gil)
+{
+#if MPROF_THREAD_LOCAL_TSTATE
+#if MPROF_HAVE_TSTATE_GET_UNCHECKED
+    PyThreadState *current = PyThreadState_GetUnchecked();
+#else
+    PyThreadState *current = _PyThreadState_UncheckedGet();
+#endif
+    if (current != NULL || holds_gil)
+        return current;
+#else
+    /* The unchecked getter names the holder of the GIL. It is ours only if we
+     * hold it, and extensions exist that call PyMem_Malloc() without. */
+    if (holds_gil) {
+        PyThreadState *holder = _PyThreadState_UncheckedGet();
+        if (holder == NULL || holder->thread_id == PyThread_get_thread_ident())
+            return holder;
+    }
+#endif
+    return PyGILState_GetThisThreadState();
+}
+
+/* Walks from the innermost frame outwards and writes at most max complete
+ * frames, innermost first. Returns how many were written. *more becomes the
+ * first complete frame that did not fit, for mprof_frames_count(), or NULL when
+ * the walk reached the outermost one. It is valid while that frame runs. */
+static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawframe *out,
+                                         uint32_t max, const void **more)
+{
+    const void *frame = mprof_layout_top(ts);
+    uint32_t written = 0;
+    while (frame != NULL) {
+        struct mprof_rawframe raw;
+        if (mprof_layout_read(frame, &raw)) {
+            if (written == max)
+                break;
+            out[written++] = raw;
+        }
+        frame = mprof_layout_back(frame);
+    }
+    *more = frame;
+    return written;
+}
+
+/* Counts the complete frames from a continuation of mprof_frames_walk() on, that
+ * frame included. Stops at limit; NULL gives 0. */
+static inline uint32_t mprof_frames_count(const void *more, uint32_t limit)
+{
+    uint32_t count = 0;
+    for (const void *frame = more; frame != NULL && count < limit;
+         frame = mprof_layout_back(frame)) {
+        struct mprof_rawframe raw;
+        if (mprof_layout_read(frame, &raw))
+            count++;
+    }
+    return count;
+}
+
+/* Checks that the running interpreter is the one this file was compiled for:
+ * same major and minor version, same kind (with a GIL or free-threaded), and
+ * from 3.13 on the same offsets of every field that is read here.
+ * Returns 0, or -1 with a reason of one line in buf, cut to size bytes with the
+ * terminating zero. Called once, at import. In frames_check.c. */
+int mprof_frames_check(char *buf, size_t size);
+
+/* Fields of a code object: borrowed, never NULL. */
+static inline const PyObject *mprof_code_filename(const PyCodeObject *code)
+{
+    return code->co_filename;
+}
+
+static inline const PyObject *mprof_code_name(const PyCodeObject *code)
+{
+    return code->co_name;
+}
+
+/* The qualified name; the plain name before 3.11, which has no other. */
+static inline const PyObject *mprof_code_qualname(const PyCodeObject *code)
+{
+#if MPROF_HAVE_CODE_QUALNAME
+    return code->co_qualname;
+#else
+    return code->co_name;
+#endif
+}
+
+static inline int32_t mprof_code_firstlineno(const PyCodeObject *code)
+{
+    return code->co_firstlineno;
+}
+
+#endif /* MPROF_CPYTHON_FRAMES_H */
