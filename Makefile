@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door: `make help`. Everything lives in .venv and build/, both made here and removed by `make clean`.
+# PYTHON is the interpreter to build for.
+PYTHON ?= python3
+VENV ?= .venv
+BUILD ?= build
+FUZZ_SECONDS ?= 30
+PYTEST_ARGS ?=
+
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+# One directory for both, so that subprocesses of the tests find the same interpreter and no user packages.
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+TOOLS := $(VENV)/.tools
+LINTERS := $(VENV)/.linters
+PACKAGE := $(VENV)/.package
+C_BUILD := $(BUILD)/c
+PACKAGE_SOURCES := $(shell find src mprofile -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
+C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test test-c test-py bench lint sanitize fuzz test-all dist clean
+
+help: ## this list
+	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "variables     PYTHON=$(PYTHON)  PYTEST_ARGS='-k name'  FUZZ_SECONDS=$(FUZZ_SECONDS)"
+
+# ---- set-up ----
+
+$(TOOLS): tools/requirements.txt tools/check_python.py
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -U pip
+	$(BIN)/python -m pip install -q -r tools/requirements.txt
+	@touch $@
+
+$(LINTERS): tools/requirements-lint.txt $(TOOLS)
+	$(BIN)/python -m pip install -q -r tools/requirements-lint.txt
+	@touch $@
+
+# Not editable: what the tests import is what a user installs. The build directory stays, so only changes compile.
+$(PACKAGE): $(TOOLS) $(PACKAGE_SOURCES)
+	@mkdir -p $(BUILD)
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=$(BUILD)/package .
+	@touch $@
+
+$(C_BUILD)/build.ninja: $(TOOLS)
+	$(BIN)/meson setup $(C_BUILD) -Dpython=false
+
+build: $(PACKAGE) ## build and install the package into .venv
+
+# ---- what people want ----
+
+demo: $(PACKAGE) ## profile a web server under load and show where its memory goes
+	$(BIN)/python examples/demo.py
+
+test: test-c test-py ## C and Python tests
+
+test-c: $(C_BUILD)/build.ninja ## C tests alone
+	$(BIN)/meson test -C $(C_BUILD) --print-errorlogs
+
+test-py: $(PACKAGE) ## Python tests alone
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(C_BUILD)/build.ninja ## micro-benchmarks of the core
+	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
+
+lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	$(BIN)/ruff check mprofile tests tools examples benchmarks
+	$(BIN)/mypy
+	sh tools/werror.sh $(BUILD)
+
+sanitize: $(PACKAGE) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
+	sh tools/sanitize.sh $(BUILD)
+
+fuzz: $(TOOLS) ## fuzz the pprof decoder for FUZZ_SECONDS (needs clang)
+	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
+
+test-all: $(TOOLS) ## Python tests with every CPython on this machine
+	$(BIN)/python tools/test_all.py $(BUILD)/all
+
+dist: $(TOOLS) ## source archive and wheel in dist/
+	$(BIN)/python -m pip install -q build
+	$(BIN)/python -m build --no-isolation
+
+clean: ## remove all that was built or installed here
+	rm -rf $(VENV) $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Fuzzes the pprof decoder with clang's libFuzzer. Arguments: the build directory, the seconds to spend.
+set -eu
+build=$1
+seconds=$2
+if ! command -v clang >/dev/null; then
+    echo "fuzz: clang is missing" >&2
+    exit 1
+fi
+[ -f "$build/fuzz/build.ninja" ] ||
+    CC=clang meson setup "$build/fuzz" -Dpython=false -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
+        -Ddebug=true
+meson compile -C "$build/fuzz"
+mkdir -p "$build/fuzz/corpus"
+UBSAN_OPTIONS=halt_on_error=1 "$build/fuzz/tests/fuzz_decode" -max_total_time="$seconds" -timeout=10 \
+    -artifact_prefix="$build/fuzz/" "$build/fuzz/corpus"

@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs the tests under the sanitizers and valgrind. Argument: the build directory.
+#
+#   address   C tests and Python tests with ASan and UBSan; the extension is loaded into an ordinary interpreter, so
+#             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end
+#   thread    C tests with TSan
+#   memcheck  C tests under valgrind
+set -eu
+build=$1
+
+missing() {
+    echo "sanitize: $1 is missing; not checked with it" >&2
+    [ -z "${CI:-}" ] || exit 1
+}
+
+can_link() {
+    printf 'int main(void) { return 0; }\n' >"$build/probe.c"
+    ${CC:-cc} "-fsanitize=$1" -o "$build/probe" "$build/probe.c" 2>/dev/null
+}
+
+mkdir -p "$build"
+
+if can_link address,undefined; then
+    echo "== C tests, ASan and UBSan"
+    [ -f "$build/asan/build.ninja" ] ||
+        meson setup "$build/asan" -Dpython=false -Db_sanitize=address,undefined -Doptimization=1 -Ddebug=true
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        meson test -C "$build/asan" --print-errorlogs --timeout-multiplier 5
+
+    echo "== Python tests, ASan and UBSan"
+    rm -rf "$build/asan-site"
+    python -m pip install -q --no-build-isolation --no-deps --target "$build/asan-site" \
+        -Cbuild-dir="$build/asan-package" -Csetup-args=-Db_sanitize=address,undefined -Csetup-args=-Db_lundef=false \
+        -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true .
+    PYTHONPATH="$PWD/$build/asan-site" LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so)" \
+        ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 MPROFILE_TEST_SANITIZED=1 \
+        python -m pytest
+else
+    missing "the address sanitizer of ${CC:-cc}"
+fi
+
+if can_link thread; then
+    echo "== C tests, TSan"
+    [ -f "$build/tsan/build.ninja" ] ||
+        meson setup "$build/tsan" -Dpython=false -Db_sanitize=thread -Doptimization=1 -Ddebug=true
+    TSAN_OPTIONS=halt_on_error=1 meson test -C "$build/tsan" --suite c --print-errorlogs --timeout-multiplier 5
+else
+    missing "the thread sanitizer of ${CC:-cc}"
+fi
+
+if command -v valgrind >/dev/null; then
+    echo "== C tests, valgrind"
+    [ -f "$build/memcheck/build.ninja" ] ||
+        meson setup "$build/memcheck" -Dpython=false -Doptimization=1 -Ddebug=true
+    meson test -C "$build/memcheck" --suite c --print-errorlogs --timeout-multiplier 20 \
+        --wrapper 'valgrind --quiet --error-exitcode=99 --leak-check=full'
+else
+    missing valgrind
+fi
