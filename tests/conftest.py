@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""What all tests share.
+
+A test that needs a program of the machine says so:  @pytest.mark.tool("go").  Where the program is missing the test
+skips with the reason; under continuous integration (CI set in the environment) it fails, for there nothing may go
+untested in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "tool(name, ...): the test needs these programs on PATH")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("tool"):
+        for name in marker.args:
+            if shutil.which(name) is None:
+                message = f"needs {name}, which is not on PATH"
+                if os.environ.get("CI"):
+                    pytest.fail(message, pytrace=False)
+                pytest.skip(message)
