@@ -186,6 +186,21 @@ void *mprof_arena_resize(struct mprof_arena *arena, void *memory, size_t old_siz
     return moved;
 }
 
+void *mprof_arena_reserve(struct mprof_arena *arena, void *array, uint32_t *capacity, uint64_t need, size_t item)
+{
+    if (need <= *capacity)
+        return array;
+    uint64_t wanted = *capacity ? (uint64_t)*capacity * 2 : 64;
+    if (wanted < need)
+        wanted = need;
+    if (wanted > UINT32_MAX || wanted > SIZE_MAX / item)
+        return NULL;
+    void *moved = mprof_arena_resize(arena, array, *capacity * item, (size_t)wanted * item);
+    if (moved)
+        *capacity = (uint32_t)wanted;
+    return moved;
+}
+
 void mprof_arena_drop(struct mprof_arena *arena)
 {
     while (arena->large)

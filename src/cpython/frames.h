@@ -96,8 +96,7 @@ static inline PyThreadState *mprof_frames_thread_state(bool holds_gil)
  * frames, innermost first. Returns how many were written. *more becomes the
  * first complete frame that did not fit, for mprof_frames_count(), or NULL when
  * the walk reached the outermost one. It is valid while that frame runs. */
-static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawframe *out,
-                                         uint32_t max, const void **more)
+static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawframe *out, uint32_t max, const void **more)
 {
     const void *frame = mprof_layout_top(ts);
     uint32_t written = 0;
@@ -119,8 +118,7 @@ static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawfram
 static inline uint32_t mprof_frames_count(const void *more, uint32_t limit)
 {
     uint32_t count = 0;
-    for (const void *frame = more; frame != NULL && count < limit;
-         frame = mprof_layout_back(frame)) {
+    for (const void *frame = more; frame != NULL && count < limit; frame = mprof_layout_back(frame)) {
         struct mprof_rawframe raw;
         if (mprof_layout_read(frame, &raw))
             count++;

@@ -25,8 +25,7 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
 {
     const PyFrameObject *f = frame;
     out->code = f->f_code;
-    out->offset =
-        f->f_lasti < 0 ? MPROF_OFFSET_NONE : (uint32_t)f->f_lasti * (uint32_t)sizeof(_Py_CODEUNIT);
+    out->offset = f->f_lasti < 0 ? MPROF_OFFSET_NONE : (uint32_t)f->f_lasti * (uint32_t)sizeof(_Py_CODEUNIT);
     return true;
 }
 

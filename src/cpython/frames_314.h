@@ -34,8 +34,7 @@ static inline const void *mprof_layout_back(const void *frame)
 }
 
 /* First byte of the bytecode that the frame runs, or NULL if there is none. */
-static inline const char *mprof_layout_bytecode(const _PyInterpreterFrame *f,
-                                                const PyCodeObject *code)
+static inline const char *mprof_layout_bytecode(const _PyInterpreterFrame *f, const PyCodeObject *code)
 {
 #if MPROF_THREAD_LOCAL_BYTECODE
     const _PyCodeArray *copies = __atomic_load_n(&code->co_tlbc, __ATOMIC_ACQUIRE);

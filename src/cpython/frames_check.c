@@ -46,27 +46,18 @@ static int mprof_frames_check_offsets(char *buf, size_t size)
         return -1;
     }
     const struct mprof_frames_field fields[] = {
-        {"PyThreadState.current_frame", offsetof(PyThreadState, current_frame),
-         told->thread_state.current_frame},
-        {"_PyInterpreterFrame.previous", offsetof(_PyInterpreterFrame, previous),
-         told->interpreter_frame.previous},
+        {"PyThreadState.current_frame", offsetof(PyThreadState, current_frame), told->thread_state.current_frame},
+        {"_PyInterpreterFrame.previous", offsetof(_PyInterpreterFrame, previous), told->interpreter_frame.previous},
         {"_PyInterpreterFrame.f_executable", offsetof(_PyInterpreterFrame, f_executable),
          told->interpreter_frame.executable},
-        {"_PyInterpreterFrame.instr_ptr", offsetof(_PyInterpreterFrame, instr_ptr),
-         told->interpreter_frame.instr_ptr},
-        {"_PyInterpreterFrame.owner", offsetof(_PyInterpreterFrame, owner),
-         told->interpreter_frame.owner},
-        {"PyCodeObject.co_filename", offsetof(PyCodeObject, co_filename),
-         told->code_object.filename},
+        {"_PyInterpreterFrame.instr_ptr", offsetof(_PyInterpreterFrame, instr_ptr), told->interpreter_frame.instr_ptr},
+        {"_PyInterpreterFrame.owner", offsetof(_PyInterpreterFrame, owner), told->interpreter_frame.owner},
+        {"PyCodeObject.co_filename", offsetof(PyCodeObject, co_filename), told->code_object.filename},
         {"PyCodeObject.co_name", offsetof(PyCodeObject, co_name), told->code_object.name},
-        {"PyCodeObject.co_qualname", offsetof(PyCodeObject, co_qualname),
-         told->code_object.qualname},
-        {"PyCodeObject.co_linetable", offsetof(PyCodeObject, co_linetable),
-         told->code_object.linetable},
-        {"PyCodeObject.co_firstlineno", offsetof(PyCodeObject, co_firstlineno),
-         told->code_object.firstlineno},
-        {"PyCodeObject.co_code_adaptive", offsetof(PyCodeObject, co_code_adaptive),
-         told->code_object.co_code_adaptive},
+        {"PyCodeObject.co_qualname", offsetof(PyCodeObject, co_qualname), told->code_object.qualname},
+        {"PyCodeObject.co_linetable", offsetof(PyCodeObject, co_linetable), told->code_object.linetable},
+        {"PyCodeObject.co_firstlineno", offsetof(PyCodeObject, co_firstlineno), told->code_object.firstlineno},
+        {"PyCodeObject.co_code_adaptive", offsetof(PyCodeObject, co_code_adaptive), told->code_object.co_code_adaptive},
 #if MPROF_THREAD_LOCAL_BYTECODE
         {"PyCodeObject.co_tlbc", offsetof(PyCodeObject, co_tlbc), told->code_object.co_tlbc},
         {"_PyInterpreterFrame.tlbc_index", offsetof(_PyInterpreterFrame, tlbc_index),
@@ -80,9 +71,8 @@ static int mprof_frames_check_offsets(char *buf, size_t size)
     };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         if (fields[i].ours != fields[i].theirs) {
-            (void)snprintf(buf, size, "compiled for %s at %llu, but this interpreter has it at %llu",
-                           fields[i].name, (unsigned long long)fields[i].ours,
-                           (unsigned long long)fields[i].theirs);
+            (void)snprintf(buf, size, "compiled for %s at %llu, but this interpreter has it at %llu", fields[i].name,
+                           (unsigned long long)fields[i].ours, (unsigned long long)fields[i].theirs);
             return -1;
         }
     }
@@ -95,10 +85,9 @@ int mprof_frames_check(char *buf, size_t size)
     const char *version = Py_GetVersion();
     int major = 0;
     int minor = 0;
-    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION ||
-        minor != PY_MINOR_VERSION) {
-        (void)snprintf(buf, size, "compiled for Python %d.%d, but this is Python %.40s",
-                       PY_MAJOR_VERSION, PY_MINOR_VERSION, version);
+    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION || minor != PY_MINOR_VERSION) {
+        (void)snprintf(buf, size, "compiled for Python %d.%d, but this is Python %.40s", PY_MAJOR_VERSION,
+                       PY_MINOR_VERSION, version);
         return -1;
     }
 #if MPROF_HAVE_DEBUG_OFFSETS

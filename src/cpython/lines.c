@@ -26,8 +26,7 @@ static uint32_t mprof_lines_signed(unsigned char byte)
     return byte < 128 ? byte : (uint32_t)byte - 256u;
 }
 
-int32_t mprof_lines_find_lnotab(const unsigned char *table, size_t size, int32_t first,
-                                uint32_t offset)
+int32_t mprof_lines_find_lnotab(const unsigned char *table, size_t size, int32_t first, uint32_t offset)
 {
     uint32_t line = (uint32_t)first;
     uint64_t address = 0;
@@ -40,8 +39,7 @@ int32_t mprof_lines_find_lnotab(const unsigned char *table, size_t size, int32_t
     return mprof_lines_result(line);
 }
 
-int32_t mprof_lines_find_linetable(const unsigned char *table, size_t size, int32_t first,
-                                   uint32_t offset)
+int32_t mprof_lines_find_linetable(const unsigned char *table, size_t size, int32_t first, uint32_t offset)
 {
     const unsigned char no_line = 0x80; /* -128 */
     uint32_t line = (uint32_t)first;
@@ -74,8 +72,7 @@ static uint32_t mprof_lines_varint(const unsigned char *table, size_t size, size
     return (value & 1u) != 0 ? 0u - (value >> 1) : value >> 1;
 }
 
-int32_t mprof_lines_find_locations(const unsigned char *table, size_t size, int32_t first,
-                                   uint32_t offset)
+int32_t mprof_lines_find_locations(const unsigned char *table, size_t size, int32_t first, uint32_t offset)
 {
     /* Kinds of entry (PEP 657): 0 to 9 short form and same line, 10 to 12 the
      * line grows by 0 to 2, 13 and 14 a delta follows, 15 no location. */

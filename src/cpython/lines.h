@@ -36,11 +36,8 @@ const unsigned char *mprof_lines_table(const PyCodeObject *code, size_t *size);
 /* The parsers by themselves, all of them in every build. table holds size bytes
  * and nothing outside it is read, whatever it contains. first is the line that
  * the deltas start from. Returns a line, or 0 as above. */
-int32_t mprof_lines_find_lnotab(const unsigned char *table, size_t size, int32_t first,
-                                uint32_t offset);
-int32_t mprof_lines_find_linetable(const unsigned char *table, size_t size, int32_t first,
-                                   uint32_t offset);
-int32_t mprof_lines_find_locations(const unsigned char *table, size_t size, int32_t first,
-                                   uint32_t offset);
+int32_t mprof_lines_find_lnotab(const unsigned char *table, size_t size, int32_t first, uint32_t offset);
+int32_t mprof_lines_find_linetable(const unsigned char *table, size_t size, int32_t first, uint32_t offset);
+int32_t mprof_lines_find_locations(const unsigned char *table, size_t size, int32_t first, uint32_t offset);
 
 #endif /* MPROF_CPYTHON_LINES_H */

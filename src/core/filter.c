@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* filter.c -- see filter.h. */
+#include "core/filter.h"
+
+struct mprof_filter *mprof_filter_new(struct mprof_arena *arena, unsigned bits)
+{
+    struct mprof_filter *filter = mprof_arena_get(arena, sizeof *filter + ((size_t)1 << bits));
+    if (filter)
+        filter->shift = 64 - bits;
+    return filter;
+}
+
+void mprof_filter_add(struct mprof_filter *filter, uintptr_t address)
+{
+    uint8_t *bucket = &filter->buckets[mprof_filter_bucket(filter, address)];
+    uint8_t count = *bucket;
+    if (count != UINT8_MAX)
+        __atomic_store_n(bucket, (uint8_t)(count + 1), __ATOMIC_RELAXED);
+}
+
+void mprof_filter_remove(struct mprof_filter *filter, uintptr_t address)
+{
+    uint8_t *bucket = &filter->buckets[mprof_filter_bucket(filter, address)];
+    uint8_t count = *bucket;
+    if (count != UINT8_MAX && count != 0)
+        __atomic_store_n(bucket, (uint8_t)(count - 1), __ATOMIC_RELAXED);
+}

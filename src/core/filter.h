@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* filter.h -- "was this address ever sampled?", answered without a lock.
+ *
+ * WHAT    A counting Bloom filter with one hash: a byte per bucket says how many watched addresses fall into it (255 sticks).
+ *         free() looks at one byte; 0 means that the address is certainly not watched.
+ *
+ *             address --mix--> bucket   [0][0][2][0][0][1][0] ...      0: pass on    else: slow path
+ *
+ * WHY     A lock or a hash look-up in every free costs more than the allocation did. 16 KiB stay in the first-level cache; the filter grows with the
+ *         number of watched addresses, at 1/16 of its buckets, so about 6 % of the other frees take the slow path at worst.
+ * LOCKS   changes under the caller's lock; mprof_filter_maybe without any. A thread can only free an address after it has learnt of it from the thread
+ *         that allocated it, and that hand-over orders the filter's change before the look: relaxed loads are enough.
+ * MEMORY  the caller's arena. A filter that has grown out of its size is kept until the arena is dropped, because a thread may be
+ *         looking at it; the sizes quadruple, so the old ones add a third. */
+#ifndef MPROF_CORE_FILTER_H
+#define MPROF_CORE_FILTER_H
+
+#include "base/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mprof_filter {
+    unsigned shift; /* 64 - log2(number of buckets) */
+    uint8_t buckets[];
+};
+
+static inline uint64_t mprof_filter_bucket(const struct mprof_filter *filter, uintptr_t address)
+{
+    /* Fibonacci hashing (Knuth, TAOCP 6.4): the top bits of a product with 2^64/phi spread runs of addresses evenly. */
+    return ((uint64_t)(address >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> filter->shift;
+}
+
+/* False: the address is not watched. */
+static inline bool mprof_filter_maybe(const struct mprof_filter *filter, uintptr_t address)
+{
+    return __atomic_load_n(&filter->buckets[mprof_filter_bucket(filter, address)], __ATOMIC_RELAXED) != 0;
+}
+
+enum { MPROF_FILTER_MIN_BITS = 14, MPROF_FILTER_MAX_BITS = 26 };
+
+/* NULL: no memory. */
+struct mprof_filter *mprof_filter_new(struct mprof_arena *arena, unsigned bits);
+void mprof_filter_add(struct mprof_filter *filter, uintptr_t address);
+void mprof_filter_remove(struct mprof_filter *filter, uintptr_t address);
+/* How many addresses it should hold before it grows. */
+static inline uint64_t mprof_filter_capacity(const struct mprof_filter *filter)
+{
+    return (UINT64_C(1) << (64 - filter->shift)) / 16;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* livetable.c -- see livetable.h.
+ *
+ * Linear probing with backward shift. The hard case of removal, in a shard that wraps round:
+ *
+ *      place    0     1     2    ...   6     7
+ *      entry   (c)   (d)    -          a     b          homes: a=6 b=6 c=7 d=0
+ *      take(a): b moves to 6, c may move to 7 (its home), d may move to 0 (its home), then 1 is free.
+ *
+ * An entry may move back to the hole exactly if its home does not lie behind the hole, counted round the table. */
+#include "core/livetable.h"
+
+#include <string.h>
+
+static uint32_t home_of(const struct mprof_live *entry, uint32_t capacity)
+{
+    return mprof_livetable_home(mprof_livetable_hash(mprof_live_address(entry)), capacity);
+}
+
+static inline uint32_t after(uint32_t place, uint32_t capacity)
+{
+    return place + 1 == capacity ? 0 : place + 1;
+}
+
+/* First place at or after the home that holds the address or is free. The shard has a free place. */
+static uint32_t probe(const struct mprof_shard *shard, uint64_t hash, uintptr_t address)
+{
+    uint32_t place = mprof_livetable_home(hash, shard->capacity);
+    while (shard->entries[place].key != 0 && mprof_live_address(&shard->entries[place]) != address)
+        place = after(place, shard->capacity);
+    return place;
+}
+
+/* Entries that fit the memory of the next larger size: half as many again, filling whole mappings where the arena
+ * gives whole mappings. */
+static uint32_t next_capacity(const struct mprof_livetable *table, const struct mprof_shard *shard)
+{
+    uint64_t want;
+    if (shard->capacity == 0)
+        want = 16 + (uint64_t)(shard - table->shards) / 8; /* 16 .. 23: the shards are staggered from the start */
+    else
+        want = (uint64_t)shard->capacity + shard->capacity / 2;
+    return want < UINT32_MAX / 2 ? (uint32_t)want : 0;
+}
+
+static int grow(struct mprof_livetable *table, struct mprof_arena *arena, struct mprof_shard *shard)
+{
+    uint32_t capacity = next_capacity(table, shard);
+    struct mprof_live *entries = capacity ? mprof_arena_get(arena, capacity * sizeof *entries) : NULL;
+    if (!entries)
+        return -1;
+    struct mprof_shard old = *shard;
+    for (uint32_t i = 0; i < old.capacity; i++) {
+        if (old.entries[i].key == 0)
+            continue;
+        uint32_t place = home_of(&old.entries[i], capacity);
+        while (entries[place].key != 0)
+            place = after(place, capacity);
+        entries[place] = old.entries[i];
+    }
+    __atomic_store_n(&shard->entries, entries, __ATOMIC_RELAXED);
+    __atomic_store_n(&shard->capacity, capacity, __ATOMIC_RELAXED);
+    shard->grow_at = (uint32_t)((uint64_t)capacity * 4 / 5);
+    mprof_arena_put(arena, old.entries, old.capacity * sizeof *entries);
+    return 0;
+}
+
+int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
+                        struct mprof_live *replaced)
+{
+    uintptr_t address = mprof_live_address(entry);
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    if (mprof_unlikely(shard->count >= shard->grow_at) && grow(table, arena, shard) != 0 &&
+        shard->count + 1 >= shard->capacity)
+        return -1; /* one place stays free, or a search would not end */
+    uint32_t place = probe(shard, hash, address);
+    if (mprof_unlikely(shard->entries[place].key != 0)) {
+        *replaced = shard->entries[place];
+        shard->entries[place] = *entry;
+        return 1;
+    }
+    shard->entries[place] = *entry;
+    shard->count++;
+    table->count++;
+    return 0;
+}
+
+struct mprof_live *mprof_livetable_find(struct mprof_livetable *table, uintptr_t address)
+{
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    if (shard->count == 0)
+        return NULL;
+    struct mprof_live *entry = &shard->entries[probe(shard, hash, address)];
+    return entry->key != 0 ? entry : NULL;
+}
+
+bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry)
+{
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    if (shard->count == 0)
+        return false;
+    uint32_t hole = probe(shard, hash, address);
+    if (shard->entries[hole].key == 0)
+        return false;
+    *entry = shard->entries[hole];
+    uint32_t capacity = shard->capacity;
+    for (uint32_t place = after(hole, capacity); shard->entries[place].key != 0; place = after(place, capacity)) {
+        uint32_t home = home_of(&shard->entries[place], capacity);
+        /* Distance walked from home to place, against the distance from the hole to place. */
+        uint32_t walked = place >= home ? place - home : place + capacity - home;
+        uint32_t back = place >= hole ? place - hole : place + capacity - hole;
+        if (walked >= back) {
+            shard->entries[hole] = shard->entries[place];
+            hole = place;
+        }
+    }
+    shard->entries[hole] = (struct mprof_live){0, 0, 0};
+    shard->count--;
+    table->count--;
+    return true;
+}
+
+int mprof_livetable_detail_new(struct mprof_livetable *table, struct mprof_arena *arena, uint32_t *index)
+{
+    if (table->details_free != 0) {
+        uint32_t free = table->details_free - 1;
+        table->details_free = (uint32_t)table->details[free].id;
+        *index = free | MPROF_LIVE_DETAIL;
+        return 0;
+    }
+    if (table->details_used == table->details_capacity) {
+        uint32_t capacity = table->details_capacity ? table->details_capacity * 2 : 64;
+        if (capacity > MPROF_LIVE_DETAIL)
+            return -1;
+        struct mprof_detail *details =
+            mprof_arena_resize(arena, table->details, table->details_capacity * sizeof *details, capacity * sizeof *details);
+        if (!details)
+            return -1;
+        table->details = details;
+        table->details_capacity = capacity;
+    }
+    *index = table->details_used++ | MPROF_LIVE_DETAIL;
+    return 0;
+}
+
+void mprof_livetable_detail_free(struct mprof_livetable *table, uint32_t index)
+{
+    uint32_t free = index & ~MPROF_LIVE_DETAIL;
+    table->details[free].id = table->details_free;
+    table->details_free = free + 1;
+}
+
+bool mprof_livetable_valid(const struct mprof_livetable *table)
+{
+    uint64_t total = 0;
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        const struct mprof_shard *shard = &table->shards[s];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < shard->capacity; i++) {
+            if (shard->entries[i].key == 0)
+                continue;
+            uintptr_t address = mprof_live_address(&shard->entries[i]);
+            uint64_t hash = mprof_livetable_hash(address);
+            if (mprof_livetable_shard(hash) != s || probe(shard, hash, address) != i)
+                return false;
+            count++;
+        }
+        if (count != shard->count)
+            return false;
+        total += count;
+    }
+    return total == table->count;
+}
