@@ -20,6 +20,29 @@
 #error "mprofile supports CPython 3.7, 3.8, 3.9, 3.10, 3.11, 3.12, 3.13, 3.14 and 3.15"
 #endif
 
+/* PyStructSequence_NewType() gives a real heap type: since 3.8 (bpo-34784). */
+#if PY_VERSION_HEX >= 0x03080000
+#define MPROF_HAVE_HEAP_STRUCTSEQ 1
+#else
+#define MPROF_HAVE_HEAP_STRUCTSEQ 0
+#endif
+
+/* tracemalloc's traces say how many frames there were in all: since 3.9
+ * (bpo-37961). */
+#if PY_VERSION_HEX >= 0x03090000
+#define MPROF_TRACE_HAS_TOTAL 1
+#else
+#define MPROF_TRACE_HAS_TOTAL 0
+#endif
+
+/* Py_TPFLAGS_IMMUTABLETYPE and Py_TPFLAGS_DISALLOW_INSTANTIATION: added in
+ * 3.10 (bpo-43901, bpo-43916). */
+#if PY_VERSION_HEX >= 0x030A0000
+#define MPROF_HAVE_TYPE_FLAGS 1
+#else
+#define MPROF_HAVE_TYPE_FLAGS 0
+#endif
+
 /* PyCodeObject.co_qualname: added in 3.11 (bpo-44530). */
 #if PY_VERSION_HEX >= 0x030B0000
 #define MPROF_HAVE_CODE_QUALNAME 1
