@@ -35,7 +35,7 @@ if can_link address,undefined; then
         -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true .
     PYTHONPATH="$PWD/$build/asan-site" LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 MPROFILE_TEST_SANITIZED=1 \
-        python -m pytest
+        pytest
 else
     missing "the address sanitizer of ${CC:-cc}"
 fi

@@ -114,7 +114,7 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
         [*pip, "-r", os.path.join("tools", "requirements.txt")],
         [*pip, "--no-build-isolation", "--no-deps", "--force-reinstall",
          "-Cbuild-dir=" + os.path.join(directory, "package"), "."],
-        [python, "-m", "pytest", "-p", "no:cacheprovider", *pytest_args],
+        [os.path.join(binaries, "pytest"), "-p", "no:cacheprovider", *pytest_args],
     ]  # fmt: skip
     if os.path.exists(python):
         del steps[0]

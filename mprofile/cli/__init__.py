@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""The command `mprofile`: one module a subcommand, each with a HELP line and a function main(arguments) -> exit status.
+
+Status 2 means that what was typed cannot be done; one line on stderr says which value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+from typing import List, Optional, Sequence
+
+COMMANDS = {
+    "run": "run a Python program and write its heap profile",
+    "report": "print where the memory of a profile was allocated",
+}
+
+EPILOG = """\
+examples:
+  mprofile run server.py --port 8080
+  mprofile report mprofile.4711.pb.gz
+  mprofile report --by function --sort peak mprofile.4711.pb.gz
+
+`mprofile COMMAND --help` tells more. Profiles are pprof files: `go tool pprof FILE` reads them too.
+"""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line `arguments` (without the program's name; default: the process's). Returns the exit status."""
+    rest: List[str] = list(sys.argv[1:] if arguments is None else arguments)
+    if rest and rest[0] in COMMANDS:
+        command = importlib.import_module("mprofile.cli." + rest[0])
+        status: int = command.main(rest[1:])
+        return status
+
+    listing = "\n".join("  {:8}{}".format(name, text) for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="mprofile",
+        usage="mprofile [--version] [--help] COMMAND ...",
+        description="A heap profiler for Python programs.\n\ncommands:\n" + listing,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    options, _ = parser.parse_known_args(rest)
+    if options.command is not None:
+        parser.error("no command {!r}; there are: {}".format(options.command, ", ".join(COMMANDS)))
+    if options.version:
+        from mprofile import __version__
+
+        print("mprofile {} ({} {})".format(__version__, platform.python_implementation(), platform.python_version()))
+        return 0
+    if rest:
+        parser.error("no option {!r}; there are: --version, --help".format(rest[0]))
+    parser.print_help()
+    return 0
