@@ -68,7 +68,7 @@ def normal_quantile(p: float) -> float:
     """
     p = _probability("p", p)
     if p < 1e-300:
-        raise ValueError("p must be at least 1e-300, not {!r}".format(p))
+        raise ValueError(f"p must be at least 1e-300, not {p!r}")
     if p > 0.5:
         return -normal_quantile(1.0 - p)
     x = 0.0 - math.sqrt(max(0.0, -2.0 * math.log(2.0 * p)))
@@ -266,13 +266,13 @@ def is_significant(
 
 def _probability(name: str, value: float) -> float:
     if not isinstance(value, float) or not 0.0 < value < 1.0:
-        raise ValueError("{} must be a float above 0 and below 1, not {!r}".format(name, value))
+        raise ValueError(f"{name} must be a float above 0 and below 1, not {value!r}")
     return value
 
 
 def _rate(value: float) -> float:
     if not 0.0 <= value < math.inf:
-        raise ValueError("rate must be a finite number of bytes of at least 0, not {!r}".format(value))
+        raise ValueError(f"rate must be a finite number of bytes of at least 0, not {value!r}")
     return float(value)
 
 
