@@ -40,8 +40,8 @@ void mprof_arena_put(struct mprof_arena *arena, void *memory, size_t size);
 /* Keeps the first min(old, new) bytes, zeroes the rest; may move. NULL: the old memory is untouched.
  * memory NULL with old 0 is a plain get. */
 void *mprof_arena_resize(struct mprof_arena *arena, void *memory, size_t old_size, size_t new_size);
-/* For growing arrays: room for `need` items of `item` bytes each, at least doubling *capacity when it is too small. Returns the array, moved
- * or not; NULL: no memory, the array and *capacity are untouched. */
+/* For growing arrays: room for `need` items of `item` bytes each, at least doubling *capacity when it is too small.
+ * Returns the array, moved or not; NULL: no memory, the array and *capacity are untouched. */
 void *mprof_arena_reserve(struct mprof_arena *arena, void *array, uint32_t *capacity, uint64_t need, size_t item);
 void mprof_arena_drop(struct mprof_arena *arena);
 

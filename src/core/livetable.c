@@ -128,27 +128,23 @@ int mprof_livetable_detail_new(struct mprof_livetable *table, struct mprof_arena
     if (table->details_free != 0) {
         uint32_t free = table->details_free - 1;
         table->details_free = (uint32_t)table->details[free].id;
-        *index = free | MPROF_LIVE_DETAIL;
+        *index = free | MPROF_LIVE_WIDE;
         return 0;
     }
-    if (table->details_used == table->details_capacity) {
-        uint32_t capacity = table->details_capacity ? table->details_capacity * 2 : 64;
-        if (capacity > MPROF_LIVE_DETAIL)
-            return -1;
-        struct mprof_detail *details =
-            mprof_arena_resize(arena, table->details, table->details_capacity * sizeof *details, capacity * sizeof *details);
-        if (!details)
-            return -1;
-        table->details = details;
-        table->details_capacity = capacity;
-    }
-    *index = table->details_used++ | MPROF_LIVE_DETAIL;
+    if (table->details_used == MPROF_LIVE_WIDE)
+        return -1;
+    struct mprof_detail *details = mprof_arena_reserve(arena, table->details, &table->details_capacity,
+                                                       (uint64_t)table->details_used + 1, sizeof *details);
+    if (!details)
+        return -1;
+    table->details = details;
+    *index = table->details_used++ | MPROF_LIVE_WIDE;
     return 0;
 }
 
 void mprof_livetable_detail_free(struct mprof_livetable *table, uint32_t index)
 {
-    uint32_t free = index & ~MPROF_LIVE_DETAIL;
+    uint32_t free = index & ~MPROF_LIVE_WIDE;
     table->details[free].id = table->details_free;
     table->details_free = free + 1;
 }

@@ -1,44 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* livetable.h -- address -> live sample.
  *
- * WHAT    64 open-addressed tables (shards) of 16-byte entries with linear probing; the hash of the address picks shard and place.
+ * WHAT    64 open-addressed tables (shards) of 16-byte entries with linear probing; the hash of the address picks shard
+ * and place.
  *
- *             key   address (48 bits) | birth code (16 bits)        0: free
- *             stack index of the stack's figures
- *             size  bytes of the block, or with the top bit set the index of a struct mprof_detail
- *
- *         Exact mode needs just the entry. A sampled block, and one of 2 GiB or more, has a detail: its full size, the rate it was
- *         sampled at, an identity and its birth to the nanosecond.
- * WHY     Entries of 16 bytes in one line instead of a node with pointers: a look-up is one cache miss. A shard grows by half when four
- *         fifths full, and the shards' capacities are staggered, so that the table as a whole is between 53 and 80 % full (about 24 bytes
- *         a block) and never stops the program to move all of its entries at once.
- *         Removal shifts later entries back, so there are no tombstones and the table stays as fast as it was.
- * LOCKS   the caller's.
- * MEMORY  the caller's arena. When a shard cannot grow it fills up to its last free place, then put fails. */
+ *         An entry is a struct mprof_live (live.h). Exact mode needs no more. A sampled block, and one of 2 GiB or
+ * more, has a detail beside it, which its size word names: its full size, an identity and its birth to the nanosecond.
+ * WHY     Entries of 16 bytes in one line instead of a node with pointers: a look-up is one cache miss. A shard grows
+ * by half when four fifths full, and the shards' capacities are staggered, so that the table as a whole is between 53
+ * and 80 % full (about 24 bytes a block) and never stops the program to move all of its entries at once. Removal shifts
+ * later entries back, so there are no tombstones and the table stays as fast as it was. LOCKS   the caller's. MEMORY
+ * the caller's arena. When a shard cannot grow it fills up to its last free place, then put fails. */
 #ifndef MPROF_CORE_LIVETABLE_H
 #define MPROF_CORE_LIVETABLE_H
 
 #include "base/arena.h"
 #include "base/compiler.h"
+#include "core/live.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-struct mprof_live {
-    uint64_t key;
-    uint32_t stack;
-    uint32_t size;
-};
 
 struct mprof_detail {
     uint64_t size;
     uint64_t id;
     int64_t birth_ns; /* monotonic */
-    double rate;
 };
 
-#define MPROF_LIVE_DETAIL UINT32_C(0x80000000)
-#define MPROF_LIVE_ADDRESS ((UINT64_C(1) << 48) - 1)
 enum { MPROF_LIVE_SHARDS = 64 };
 
 struct mprof_shard {
@@ -57,11 +45,6 @@ struct mprof_livetable {
     uint64_t count;
 };
 
-static inline uintptr_t mprof_live_address(const struct mprof_live *entry)
-{
-    return (uintptr_t)(entry->key & MPROF_LIVE_ADDRESS);
-}
-
 /* Where an address lives: the top bits of a multiplicative hash choose the shard, the 32 below them the place. */
 static inline uint64_t mprof_livetable_hash(uintptr_t address)
 {
@@ -79,8 +62,8 @@ static inline uint32_t mprof_livetable_home(uint64_t hash, uint32_t capacity)
     return (uint32_t)(((hash >> 26 & UINT32_MAX) * capacity) >> 32);
 }
 
-/* Starts loading the place of an address, so that put finds it in the cache. No lock needed when the table's owner keeps shards from being
- * freed under the caller; a stale pointer only prefetches the wrong line. */
+/* Starts loading the place of an address, so that put finds it in the cache. No lock needed when the table's owner
+ * keeps shards from being freed under the caller; a stale pointer only prefetches the wrong line. */
 static inline void mprof_livetable_prefetch(const struct mprof_livetable *table, uintptr_t address)
 {
     uint64_t hash = mprof_livetable_hash(address);
@@ -99,11 +82,11 @@ bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, stru
 /* NULL if there is none. Valid until the next put or take. */
 struct mprof_live *mprof_livetable_find(struct mprof_livetable *table, uintptr_t address);
 
-/* -1: no memory. The index has MPROF_LIVE_DETAIL set, ready for an entry's size. */
+/* -1: no memory. The index has MPROF_LIVE_WIDE set, ready for an entry's size. */
 int mprof_livetable_detail_new(struct mprof_livetable *table, struct mprof_arena *arena, uint32_t *index);
 static inline struct mprof_detail *mprof_livetable_detail(const struct mprof_livetable *table, uint32_t index)
 {
-    return &table->details[index & ~MPROF_LIVE_DETAIL];
+    return &table->details[index & ~MPROF_LIVE_WIDE];
 }
 void mprof_livetable_detail_free(struct mprof_livetable *table, uint32_t index);
 

@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* sampler.h -- which allocations become samples, and what a sample stands for.
  *
- * WHAT    Every byte allocated is marked with probability 1/R, independently; an allocation that holds a mark is a sample. The gaps between
- *         marks are exponential with mean R, so a thread draws one gap, counts it down by the size of each allocation, and takes
- *         the allocation that uses it up:
+ * WHAT    Every byte allocated is marked with probability 1/R, independently; an allocation that holds a mark is a
+ * sample. The gaps between marks are exponential with mean R, so a thread draws one gap, counts it down by the size of
+ * each allocation, and takes the allocation that uses it up:
  *
  *             bytes:   |--24--|-----512-----|-32-|----------4096----------|--
  *             gap:     ......................................x
  *             sample:                                    ^^^^^^^^^^^^^^^^^^
  *
- *         The exponential has no memory: what is left of a gap after an allocation, and a fresh gap after a sample, have the
- *         same distribution. So the gap may be redrawn at any time, and each thread may count its own.
- *         P(an allocation of s bytes is a sample) = 1 - exp(-s/R) = p. It stands for 1/p blocks and s/p bytes
- *         (Horvitz and Thompson, 1952). A request for 0 bytes counts as 1.
- * WHY     Counting bytes makes a sample's chance depend on its size alone. Sampling every n-th allocation misses the large ones; sampling on
- *         a timer misses bursts. A gap of fixed length would meet loops whose period divides it.
- * LOCKS   the countdown is the thread's own. mprof_tls is written by its thread, and by mprof_recorder_start of another thread (see there).
- * MEMORY  32 bytes of static thread-local storage. */
+ *         The exponential has no memory: what is left of a gap after an allocation, and a fresh gap after a sample,
+ * have the same distribution. So the gap may be redrawn at any time, and each thread may count its own. P(an allocation
+ * of s bytes is a sample) = 1 - exp(-s/R) = p. It stands for 1/p blocks and s/p bytes (Horvitz and Thompson, 1952). A
+ * request for 0 bytes counts as 1. WHY     Counting bytes makes a sample's chance depend on its size alone. Sampling
+ * every n-th allocation misses the large ones; sampling on a timer misses bursts. A gap of fixed length would meet
+ * loops whose period divides it. LOCKS   the countdown is the thread's own. mprof_tls is written by its thread, and by
+ * mprof_recorder_start of another thread (see there). MEMORY  32 bytes of static thread-local storage. */
 #ifndef MPROF_CORE_SAMPLER_H
 #define MPROF_CORE_SAMPLER_H
 
@@ -28,7 +27,7 @@
 struct mprof_thread;
 
 struct mprof_tls {
-    uint64_t countdown;          /* bytes until the next mark; a fresh thread's 0 sends its first allocation to the slow path */
+    uint64_t countdown; /* bytes until the next mark; a fresh thread's 0 sends its first allocation to the slow path */
     struct mprof_thread *thread; /* buffers and generator; NULL until the first sample */
     uint32_t nested;             /* inside an OBJ or MEM hook: a RAW request is part of a block already counted */
     uint32_t busy;               /* inside the recorder: a signal handler that allocates must not enter it again */
@@ -36,8 +35,8 @@ struct mprof_tls {
     uint32_t unused;
 };
 
-/* The initial-exec model costs one instruction instead of a call; it needs room in the static block, which is why the struct is small.
- * musl cannot give that room to a library loaded later. */
+/* The initial-exec model costs one instruction instead of a call; it needs room in the static block, which is why the
+ * struct is small. musl cannot give that room to a library loaded later. */
 #if defined(MPROF_TLS_DYNAMIC)
 extern _Thread_local struct mprof_tls mprof_tls;
 #else
@@ -65,8 +64,8 @@ uint64_t mprof_sampler_gap(struct mprof_rng *rng, double rate);
 /* p: probability that an allocation of `size` bytes is a sample; 1 for rate <= 1. */
 double mprof_sampler_probability(uint64_t size, double rate);
 
-/* Whether a sample taken at rate `from` is kept at the coarser rate `to`: with probability p(size; to) / p(size; from). Those kept are
- * distributed as if sampled at `to` from the start, so large blocks, whose p stays near 1, survive. */
+/* Whether a sample taken at rate `from` is kept at the coarser rate `to`: with probability p(size; to) / p(size; from).
+ * Those kept are distributed as if sampled at `to` from the start, so large blocks, whose p stays near 1, survive. */
 bool mprof_sampler_keep(struct mprof_rng *rng, uint64_t size, double from, double to);
 
 #endif

@@ -13,19 +13,10 @@
 #define MPROF_CORE_SNAPSHOT_PRIVATE_H
 
 #include "base/arena.h"
+#include "core/live.h"
 #include "core/snapshot.h"
 
 #include <stdatomic.h>
-
-#define MPROF_LIVE_WIDE ((uint32_t)1 << 31) /* in mprof_live.size: the rest is an index of a full record */
-#define MPROF_LIVE_ADDRESS_BITS 48
-
-/* One block in use. key: address in the low 48 bits, birth code in the high 16. */
-struct mprof_live {
-    uint64_t key;
-    uint32_t stack;
-    uint32_t size;
-};
 
 /* A growing array in the arena. */
 struct mprof_array {

@@ -32,7 +32,8 @@ static int rehash(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint3
     return 0;
 }
 
-/* Room for one more record in the arrays that run in step; each knows its own capacity, so a failure half-way is harmless. */
+/* Room for one more record in the arrays that run in step; each knows its own capacity, so a failure half-way is
+ * harmless. */
 static int reserve_stack(struct mprof_stacktrie *trie, struct mprof_arena *arena)
 {
     uint64_t need = (uint64_t)trie->stack_used + 1;

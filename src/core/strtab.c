@@ -49,8 +49,8 @@ static int reserve_slot(struct mprof_strtab *table, struct mprof_arena *arena)
 {
     if (table->free != 0)
         return 0;
-    struct mprof_string *strings = mprof_arena_reserve(arena, table->strings, &table->capacity,
-                                                       (uint64_t)table->used + 1, sizeof *strings);
+    struct mprof_string *strings =
+        mprof_arena_reserve(arena, table->strings, &table->capacity, (uint64_t)table->used + 1, sizeof *strings);
     if (!strings)
         return -1;
     table->strings = strings;

@@ -36,8 +36,8 @@ struct mprof_strtab {
 int mprof_strtab_init(struct mprof_strtab *table, struct mprof_arena *arena);
 int mprof_strtab_intern(struct mprof_strtab *table, struct mprof_arena *arena, const char *text, size_t length,
                         uint32_t *index);
-/* Drops every string whose byte in `marks` (one an index, `used` of them) is 0; the others keep their index. When there is no memory
- * to pack the text it stays as it is. */
+/* Drops every string whose byte in `marks` (one an index, `used` of them) is 0; the others keep their index. When there
+ * is no memory to pack the text it stays as it is. */
 void mprof_strtab_sweep(struct mprof_strtab *table, struct mprof_arena *arena, const uint8_t *marks);
 
 static inline const char *mprof_strtab_text(const struct mprof_strtab *table, uint32_t index)

@@ -30,7 +30,7 @@ struct mprof_snapshot_types {
     PyTypeObject *frame;
 };
 
-/* Fills the state's types, and adds to the module: Traces, Frame, _make_traces, _restore_traces, _decode_pprof.
+/* Fills the state's types, and adds to the module: Traces, FrameTuple, _make_traces, _restore_traces, _decode_pprof.
  * For a Py_mod_exec slot. 0, or -1 with an exception set. */
 int mprof_snapshot_type_add(PyObject *module);
 /* For the module's m_traverse, m_clear and m_free. */

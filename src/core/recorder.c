@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: MIT */
+/* recorder.c -- the life of the recorder: start, stop, clear, threads, fork. See recorder.h. */
+#include "core/recorder.h"
+
+#include "core/recorder_private.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+struct mprof_recorder mprof_recorder;
+
+/* Filters of two buckets: shift 63 leaves one bit of the hash. */
+static const struct mprof_filter nothing = {63, {0, 0}};
+static const struct mprof_filter everything = {63, {1, 1}};
+const struct mprof_filter *mprof_recorder_filter = &nothing;
+
+static pthread_key_t thread_key;
+
+enum { PRUNE_MIN_NODES = 8192 };
+
+static void publish_filter(const struct mprof_filter *filter)
+{
+    __atomic_store_n(&mprof_recorder_filter, filter, __ATOMIC_RELEASE);
+}
+
+static uint64_t entropy(const struct mprof_recorder *r, uint64_t serial)
+{
+    return r->options.seeded ? mprof_mix64(r->options.seed + serial * UINT64_C(0x9e3779b97f4a7c15))
+                             : mprof_os_entropy();
+}
+
+/* Empty tables for the current options. The filter lives in the arena that is never dropped: another thread may be
+ * looking at it. */
+static int reset_tables_locked(struct mprof_recorder *r)
+{
+    publish_filter(&nothing);
+    mprof_arena_drop(&r->arena);
+    mprof_arena_init(&r->arena, r->options.memory_limit);
+    memset(&r->live, 0, sizeof r->live);
+    r->steps = NULL;
+    r->rate = r->options.sample_rate > 1.0 ? r->options.sample_rate : 1.0;
+    r->exact = !(r->options.sample_rate > 1.0);
+    r->total_bytes = r->total_blocks = r->peak_bytes = 0;
+    r->peak_stamp = 0;
+    r->peak_ns = 0;
+    r->drops = r->reentered = r->thinnings = r->prunes = 0;
+    r->prune_at = PRUNE_MIN_NODES;
+    r->birth_shift = 26; /* 67 ms */
+    r->start_ns = mprof_os_monotonic_coarse_ns();
+    r->start_wall_ns = mprof_os_wall_ns();
+    r->next_id = 1;
+    r->recording = mprof_os_entropy() | 1;
+    r->generation++;
+    r->epoch++;
+    mprof_rng_seed(&r->rng, entropy(r, UINT64_MAX));
+
+    if (r->watched)
+        memset(r->watched->buckets, 0, (size_t)1 << (64 - r->watched->shift));
+    else
+        r->watched = mprof_filter_new(&r->thread_arena, MPROF_FILTER_MIN_BITS);
+    r->description = mprof_arena_get(&r->arena, sizeof *r->description);
+    if (!r->watched || !r->description || mprof_strtab_init(&r->strings, &r->arena) != 0 ||
+        mprof_functab_init(&r->functions, &r->arena) != 0 ||
+        mprof_stacktrie_init(&r->trie, &r->arena, !r->exact || r->options.max_live != 0) != 0)
+        return -1;
+    r->steps = mprof_arena_get(&r->arena, MPROF_STEPS * sizeof *r->steps);
+    publish_filter(r->exact ? &everything : r->watched);
+    return 0;
+}
+
+static void deactivate_locked(struct mprof_recorder *r)
+{
+    __atomic_store_n(&r->active, false, __ATOMIC_RELAXED);
+    publish_filter(&nothing);
+    mprof_arena_drop(&r->arena);
+    r->generation++;
+    r->epoch++;
+}
+
+/* ---- threads ---- */
+
+void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread)
+{
+    thread->rate = r->rate;
+    mprof_tls.countdown = mprof_sampler_gap(&thread->rng, thread->rate);
+}
+
+/* The thread ends: its state is free for another. What it still allocates is recorded through the shared state. */
+static void thread_exit(void *state)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    struct mprof_thread *thread = state;
+    mprof_recorder_lock(r);
+    thread->tls = NULL;
+    mprof_tls.thread = NULL;
+    mprof_tls.exiting = 1;
+    __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
+    mprof_recorder_unlock(r);
+}
+
+static int reserve_frames(struct mprof_recorder *r, struct mprof_thread *thread, uint32_t frames)
+{
+    if (thread->capacity >= frames)
+        return 0;
+    size_t one = frames * sizeof **thread->frames;
+    char *memory = mprof_arena_get(&r->thread_arena, 2 * one + frames * sizeof *thread->path);
+    if (!memory)
+        return -1;
+    mprof_arena_put(&r->thread_arena, thread->frames[0],
+                    thread->capacity * (2 * sizeof **thread->frames + sizeof *thread->path));
+    thread->frames[0] = (struct mprof_rawframe *)(void *)memory;
+    thread->frames[1] = thread->frames[0] + frames;
+    thread->path = (uint32_t *)(void *)(memory + 2 * one);
+    thread->capacity = frames;
+    return 0;
+}
+
+static struct mprof_thread *take_state(struct mprof_recorder *r)
+{
+    struct mprof_thread *thread = r->threads;
+    while (thread && thread->tls)
+        thread = thread->next;
+    if (!thread) {
+        thread = mprof_arena_get(&r->thread_arena, sizeof *thread);
+        if (!thread)
+            return NULL;
+        thread->next = r->threads;
+        r->threads = thread;
+    }
+    return thread;
+}
+
+struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
+{
+    struct mprof_thread *thread = mprof_tls.exiting ? r->orphan : mprof_tls.thread;
+    if (!thread) {
+        thread = take_state(r);
+        if (!thread)
+            return NULL;
+        thread->tls = &mprof_tls; /* the orphans' state keeps a non-NULL mark, so that nobody takes it */
+        thread->session = 0;
+        mprof_rng_seed(&thread->rng, entropy(r, ++r->thread_serial));
+        if (mprof_tls.exiting) {
+            r->orphan = thread;
+        } else {
+            mprof_tls.thread = thread;
+            (void)pthread_setspecific(thread_key, thread);
+        }
+    }
+    if (thread->capacity < r->options.max_frames) {
+        thread->epoch = 0;
+        if (reserve_frames(r, thread, r->options.max_frames) != 0)
+            return NULL;
+    }
+    return thread;
+}
+
+/* ---- fork ---- */
+
+static void before_fork(void)
+{
+    mprof_recorder_lock(&mprof_recorder);
+}
+
+static void after_fork_parent(void)
+{
+    mprof_recorder_unlock(&mprof_recorder);
+}
+
+/* The child keeps the parent's live samples: the blocks are its own now. Its random numbers must not be the parent's,
+ * and its new samples are another recording's. */
+static void after_fork_child(void)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
+        thread->session = 0;
+        if (thread->tls != &mprof_tls && thread != r->orphan)
+            thread->tls = NULL;
+        mprof_rng_seed(&thread->rng, mprof_os_entropy() ^ (uint64_t)getpid());
+    }
+    mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
+    r->recording = mprof_os_entropy() | 1;
+    mprof_tls.countdown = 0;
+    mprof_lock_reset(&r->lock);
+    mprof_tls.busy = 0;
+}
+
+/* ---- life cycle ---- */
+
+static int register_once(struct mprof_recorder *r)
+{
+    if (r->registered)
+        return 0;
+    if (pthread_key_create(&thread_key, thread_exit) != 0)
+        return -1;
+    if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0) {
+        (void)pthread_key_delete(thread_key);
+        return -1;
+    }
+    r->registered = true;
+    return 0;
+}
+
+int mprof_recorder_start(const struct mprof_recorder_options *options)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    int result = MPROF_RECORDER_ACTIVE;
+    mprof_recorder_lock(r);
+    if (!r->active) {
+        result = MPROF_RECORDER_NO_MEMORY;
+        r->options = *options;
+        r->thread_serial = 0;
+        if (register_once(r) == 0 && reset_tables_locked(r) == 0) {
+            __atomic_store_n(&r->session, r->session + 1, __ATOMIC_RELAXED);
+            __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
+            /* Threads come by at their next allocation and draw a gap at the new rate. A thread that is just counting
+             * down may overwrite the 0; it then finishes its old gap, which delays its first sample and loses nothing
+             * else. Exact mode does not look at the countdown. */
+            for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
+                if (thread->tls && thread != r->orphan)
+                    __atomic_store_n(&thread->tls->countdown, 0, __ATOMIC_RELAXED);
+            }
+            result = 0;
+        } else {
+            deactivate_locked(r);
+        }
+    }
+    mprof_recorder_unlock(r);
+    return result;
+}
+
+void mprof_recorder_stop(void)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    mprof_recorder_lock(r);
+    if (r->active)
+        deactivate_locked(r);
+    mprof_recorder_unlock(r);
+}
+
+int mprof_recorder_clear(void)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    int result = 0;
+    mprof_recorder_lock(r);
+    if (r->active && reset_tables_locked(r) != 0) {
+        deactivate_locked(r);
+        result = -1;
+    }
+    mprof_recorder_unlock(r);
+    return result;
+}
+
+bool mprof_recorder_active(void)
+{
+    return __atomic_load_n(&mprof_recorder.active, __ATOMIC_RELAXED);
+}
+
+void mprof_recorder_finalizing(bool finalizing)
+{
+    __atomic_store_n(&mprof_recorder.finalizing, finalizing, __ATOMIC_RELAXED);
+}
+
+/* ---- figures ---- */
+
+void mprof_recorder_totals(struct mprof_recorder_totals *totals)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    mprof_recorder_lock(r);
+    memset(totals, 0, sizeof *totals);
+    if (r->active) {
+        *totals = (struct mprof_recorder_totals){r->total_bytes,
+                                                 r->peak_bytes,
+                                                 r->rate,
+                                                 r->live.count,
+                                                 r->drops + __atomic_load_n(&r->reentered, __ATOMIC_RELAXED),
+                                                 r->thinnings,
+                                                 r->prunes,
+                                                 r->trie.count,
+                                                 r->trie.stack_count,
+                                                 0,
+                                                 r->options.max_frames};
+    }
+    totals->memory = r->arena.mapped + r->thread_arena.mapped;
+    mprof_recorder_unlock(r);
+}
+
+void mprof_recorder_reset_peak(void)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    mprof_recorder_lock(r);
+    r->peak_bytes = r->total_bytes;
+    r->peak_stamp++;
+    r->peak_ns = mprof_os_monotonic_coarse_ns();
+    mprof_recorder_unlock(r);
+}
+
+int mprof_recorder_stack(uintptr_t address, int (*frame)(void *context, const struct mprof_frame_view *view),
+                         void *context)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    int result = 0;
+    mprof_recorder_lock(r);
+    const struct mprof_live *entry = r->active ? mprof_livetable_find(&r->live, address) : NULL;
+    if (entry) {
+        result = 1;
+        for (uint32_t i = r->trie.stacks[entry->stack].node; i != 0 && result == 1; i = r->trie.nodes[i].parent) {
+            const struct mprof_trienode *node = &r->trie.nodes[i];
+            const struct mprof_funcentry *f = &r->functions.functions[node->function];
+            struct mprof_frame_view view = {
+                mprof_strtab_text(&r->strings, f->filename),
+                r->strings.strings[f->filename].length,
+                mprof_strtab_text(&r->strings, f->name),
+                r->strings.strings[f->name].length,
+                f->firstlineno,
+                node->line,
+            };
+            if (frame(context, &view) != 0)
+                result = -1;
+        }
+    }
+    mprof_recorder_unlock(r);
+    return result;
+}
+
+void mprof_recorder_fail(uint64_t n, uint64_t count)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    mprof_recorder_lock(r);
+    r->arena.fail_at = n ? r->arena.requests + n : 0;
+    r->arena.fail_count = count;
+    mprof_recorder_unlock(r);
+}
+
+/* Entries of each stack, counted over the live table; `counts` has one word a stack record. */
+static bool count_entries(const struct mprof_recorder *r, uint32_t *counts)
+{
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        const struct mprof_shard *shard = &r->live.shards[s];
+        for (uint32_t i = 0; i < shard->capacity; i++) {
+            const struct mprof_live *entry = &shard->entries[i];
+            if (entry->key == 0)
+                continue;
+            if (entry->stack >= r->trie.stack_used ||
+                !mprof_filter_maybe(mprof_recorder_filter, mprof_live_address(entry)))
+                return false;
+            counts[entry->stack]++;
+        }
+    }
+    return true;
+}
+
+bool mprof_recorder_valid(void)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    struct mprof_arena scratch;
+    mprof_arena_init(&scratch, 0);
+    mprof_recorder_lock(r);
+    bool valid = true;
+    if (r->active) {
+        uint32_t *counts = mprof_arena_get(&scratch, (r->trie.stack_used + (size_t)1) * sizeof *counts);
+        valid =
+            counts && mprof_livetable_valid(&r->live) && mprof_stacktrie_valid(&r->trie) && count_entries(r, counts);
+        for (uint32_t i = 0; valid && i < r->trie.stack_used; i++)
+            valid = r->trie.infos[i].recent == MPROF_STACK_FREE ? counts[i] == 0 : counts[i] == r->trie.stacks[i].live;
+        valid = valid && r->peak_bytes >= r->total_bytes * (1 - 1e-9);
+    }
+    mprof_recorder_unlock(r);
+    mprof_arena_drop(&scratch);
+    return valid;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* recorder_private.h -- the recorder's state, shared by its files.
+ *
+ * WHAT    struct mprof_recorder and the state of a thread. recorder.c: life cycle, threads, fork. record.c: add and
+ * remove. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the copy. WHY One
+ * idea a file, one struct. LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session`
+ * and `finalizing`, which are also read without it as hints. Functions named _locked are called with it held. MEMORY
+ * see recorder.h. */
+#ifndef MPROF_CORE_RECORDER_PRIVATE_H
+#define MPROF_CORE_RECORDER_PRIVATE_H
+
+#include "base/lock.h"
+#include "core/functab.h"
+#include "core/recorder.h"
+#include "core/stacktrie.h"
+#include "core/strtab.h"
+
+/* What a thread needs for its samples. Owned by its thread; the list is under the lock. */
+struct mprof_thread {
+    struct mprof_thread *next; /* of all states, in use or not */
+    struct mprof_tls *tls;     /* its thread's words; NULL: free for the next thread */
+    struct mprof_rng rng;
+    double rate;       /* at which the current gap was drawn */
+    uint64_t session;  /* of the recorder that the gap belongs to; 0: none yet */
+    uint64_t epoch;    /* of the path below; 0: no path */
+    uint32_t capacity; /* frames that the buffers hold */
+    uint32_t path_length;
+    unsigned current; /* which of `frames` the next capture fills; the other is the last capture */
+    struct mprof_rawframe *frames[2];
+    uint32_t *path;         /* nodes of the last capture, outermost first */
+    uintptr_t last_address; /* of the last block recorded */
+};
+
+/* A remembered step down the tree; see record.c. */
+struct mprof_step {
+    const void *code;
+    uint32_t offset;
+    uint32_t parent;
+    uint32_t node;
+    uint32_t epoch; /* low half of the recorder's */
+};
+
+enum { MPROF_STEPS = 4096 };
+
+struct mprof_recorder {
+    struct mprof_lock lock;
+    bool active;
+    bool exact; /* sample_rate <= 1 */
+    bool finalizing;
+    uint64_t session;    /* counts starts */
+    uint64_t generation; /* counts starts, clears and prunes: indices of stacks from an older one mean nothing */
+    uint64_t epoch;      /* generation, and deaths of code objects: remembered paths from an older one are void */
+    struct mprof_recorder_options options;
+    double rate; /* now in force: options.sample_rate, doubled by each thinning */
+    struct mprof_arena arena;
+    struct mprof_livetable live;
+    struct mprof_strtab strings;
+    struct mprof_functab functions;
+    struct mprof_stacktrie trie;
+    struct mprof_filter *watched;          /* sampled addresses (not in exact mode) and codes */
+    struct mprof_step *steps;              /* MPROF_STEPS of them; NULL: no memory for them, do without */
+    struct mprof_description *description; /* scratch of describe */
+    double total_bytes;
+    double total_blocks;
+    double peak_bytes;
+    uint64_t peak_stamp;
+    int64_t peak_ns; /* monotonic */
+    uint64_t next_id;
+    uint64_t drops;
+    uint64_t reentered; /* atomic, without the lock: calls from a signal handler that interrupted the recorder */
+    uint64_t thinnings;
+    uint64_t prunes;
+    uint32_t prune_at; /* nodes of the trie */
+    int64_t start_ns;  /* monotonic */
+    int64_t start_wall_ns;
+    uint64_t recording; /* random identity of this start */
+    unsigned birth_shift;
+    struct mprof_rng rng; /* for thinning */
+
+    struct mprof_arena thread_arena;
+    struct mprof_thread *threads;
+    struct mprof_thread *orphan; /* shared by threads that have given theirs back; used with the lock held */
+    uint64_t thread_serial;
+    bool registered; /* the process-wide handlers are in place */
+};
+
+extern struct mprof_recorder mprof_recorder;
+
+/* What one sample of `size` bytes stands for at the rate in force. */
+struct mprof_weight {
+    double bytes;
+    double blocks;
+    double bytes_var;
+    double blocks_var;
+    double seen;
+};
+
+void mprof_recorder_weigh(const struct mprof_recorder *r, uint64_t size, struct mprof_weight *weight);
+/* Adds (sign 1) or takes away (-1) a sample from its stack's in-use figures and the totals; moves the peak. */
+void mprof_recorder_count_locked(struct mprof_recorder *r, uint32_t stack, const struct mprof_weight *weight, int sign,
+                                 int64_t now);
+/* Size of the block of an entry. */
+uint64_t mprof_recorder_size_locked(const struct mprof_recorder *r, const struct mprof_live *entry);
+/* Drops an entry that is no longer in the table: figures, detail, filter. */
+void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_live *entry, int64_t now);
+
+/* State of the calling thread, made if need be; NULL: no memory. Sets *shared if it is the orphans', to be used only
+ * with the lock held. */
+struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r);
+/* Fresh gap at the rate in force. */
+void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread);
+
+/* Gives back what no live sample and no recent allocation needs, when the tree has grown to prune_at. */
+void mprof_recorder_prune_locked(struct mprof_recorder *r);
+/* Doubles the rate, once or more, until live samples are well below the bound. */
+void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now);
+
+static inline void mprof_recorder_lock(struct mprof_recorder *r)
+{
+    mprof_tls.busy = 1;
+    mprof_lock_acquire(&r->lock);
+}
+
+static inline void mprof_recorder_unlock(struct mprof_recorder *r)
+{
+    mprof_lock_release(&r->lock);
+    mprof_tls.busy = 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* traces.h -- the struct behind mprofile._core.Traces; for the files that make its methods.
+ *
+ * WHAT    snapshot_type.c    the type as a sequence, and its caches
+ *         traces_make.c      from trace tuples, from a pickle, from a pprof file; into the last two
+ *         traces_sums.c      statistics, differences, rows, selections
+ *
+ *         Python objects for strings, frames and frame tuples are made when first asked for, then kept:
+ *
+ *             strings[i]   str          nodes[n]  FrameTuple       stacks[s]  tuple of FrameTuples, most recent first
+ *
+ *         so one stack gives one frames tuple, the same object each time.
+ * WHY     Making the objects of a frame costs as much as the frame's share of everything else.
+ * LOCKS   Caches are filled by compare and swap and emptied only with the object: a slot that was seen full stays.
+ * MEMORY  Caches are in an arena of the object's own, three pointers a string, node and stack, zero until used. */
+#ifndef MPROF_CPYTHON_TRACES_H
+#define MPROF_CPYTHON_TRACES_H
+
+#include "cpython/snapshot_type.h"
+
+#include "base/arena.h"
+
+struct mprof_traces {
+    PyObject ob_base; /* as PyObject_HEAD would name it */
+    struct mprof_snapshot *snapshot;
+    PyTypeObject *frame_type;
+    struct mprof_arena arena;
+    PyObject **strings;
+    PyObject **nodes; /* nodes[0]: the frame ("<unknown>", 0) */
+    PyObject **stacks;
+};
+
+/* The types of this module. NULL with an exception set once the module has been cleared. */
+struct mprof_snapshot_types *mprof_traces_types(PyObject *module);
+
+/* As mprof_snapshot_type_wrap, for who has a Traces object and no module. Steals the reference to the snapshot. */
+PyObject *mprof_traces_new(PyTypeObject *type, PyTypeObject *frame_type, struct mprof_snapshot *snapshot);
+
+/* All return a new reference, or NULL with an exception set. */
+PyObject *mprof_traces_string(struct mprof_traces *traces, uint32_t string);
+PyObject *mprof_traces_frame(struct mprof_traces *traces, uint32_t node);
+PyObject *mprof_traces_frames(struct mprof_traces *traces, uint32_t stack);
+/* The path of a node, most recent frame first or oldest first. Not cached. */
+PyObject *mprof_traces_path(struct mprof_traces *traces, uint32_t node, int oldest_first);
+PyObject *mprof_traces_item(struct mprof_traces *traces, size_t index);
+
+/* A FrameTuple. Steals the references, also when it fails; any of them may be NULL with an exception set. */
+PyObject *mprof_traces_frame_new(PyTypeObject *type, PyObject *filename, PyObject *line, PyObject *name,
+                                 PyObject *firstlineno);
+/* A str of UTF-8 with surrogates; what is no UTF-8 comes out as backslash escapes. */
+PyObject *mprof_traces_decode(const char *text, size_t length);
+
+/* Methods by file, for the type's table. */
+extern PyMethodDef mprof_traces_sum_methods[];
+PyObject *mprof_traces_reduce(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_encode_pprof(PyObject *self, PyObject *arguments, PyObject *keywords);
+/* Functions of the module. */
+extern PyMethodDef mprof_traces_functions[];
+
+#endif
