@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* sizes.c -- see sizes.h. */
+#include "pprof/sizes.h"
+
+#include "base/os.h"
+#include "pprof/idmap.h"
+
+#include <math.h>
+#include <string.h>
+
+void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena)
+{
+    *sizes = (struct mprof_sizes){.arena = arena, .secret = mprof_os_entropy() | 1};
+}
+
+void mprof_sizes_free(struct mprof_sizes *sizes)
+{
+    mprof_arena_put(sizes->arena, sizes->items, sizes->capacity * sizeof *sizes->items);
+    mprof_arena_put(sizes->arena, sizes->slots, sizes->slot_count * sizeof *sizes->slots);
+    mprof_sizes_init(sizes, sizes->arena);
+}
+
+uint64_t mprof_sizes_whole_rate(double rate)
+{
+    if (!(rate > 1.0))
+        return 1;
+    return rate < 0x1p62 ? (uint64_t)llround(rate) : UINT64_C(1) << 62;
+}
+
+/* Slot of an item of this identity, or the free slot where it would be. */
+static uint32_t *probe(const struct mprof_sizes *sizes, uint64_t size, uint64_t rate, uint32_t domain)
+{
+    uint64_t hash = mprof_idmap_fold(size, sizes->secret);
+    hash = mprof_idmap_fold(hash ^ rate, sizes->secret);
+    hash = mprof_idmap_fold(hash ^ domain, sizes->secret);
+    size_t at = (size_t)(hash ^ hash >> 32) & (sizes->slot_count - 1);
+    for (; sizes->slots[at] != 0; at = (at + 1) & (sizes->slot_count - 1)) {
+        const struct mprof_size *item = &sizes->items[sizes->slots[at] - 1];
+        if (item->size == size && item->rate == rate && item->domain == domain)
+            break;
+    }
+    return &sizes->slots[at];
+}
+
+/* Doubles items and slots; slots stay at most half full. */
+static int grow(struct mprof_sizes *sizes)
+{
+    size_t capacity = sizes->capacity ? 2 * sizes->capacity : 64;
+    if (capacity > UINT32_MAX / 2)
+        return -1;
+    uint32_t *slots = mprof_arena_get(sizes->arena, 2 * capacity * sizeof *slots);
+    if (!slots)
+        return -1;
+    struct mprof_size *items =
+        mprof_arena_resize(sizes->arena, sizes->items, sizes->capacity * sizeof *items, capacity * sizeof *items);
+    if (!items) {
+        mprof_arena_put(sizes->arena, slots, 2 * capacity * sizeof *slots);
+        return -1;
+    }
+    mprof_arena_put(sizes->arena, sizes->slots, sizes->slot_count * sizeof *slots);
+    sizes->items = items;
+    sizes->capacity = capacity;
+    sizes->slots = slots;
+    sizes->slot_count = 2 * capacity;
+    for (size_t i = 0; i < sizes->count; i++) {
+        uint32_t *slot = probe(sizes, items[i].size, items[i].rate, items[i].domain);
+        *slot = (uint32_t)i + 1;
+        items[i].slot = (uint32_t)(slot - slots);
+    }
+    return 0;
+}
+
+int mprof_sizes_add(struct mprof_sizes *sizes, const struct mprof_block *block)
+{
+    if (sizes->count == sizes->capacity && grow(sizes) < 0)
+        return -1;
+    uint64_t rate = mprof_sizes_whole_rate(block->rate);
+    uint32_t *slot = probe(sizes, block->size, rate, block->domain);
+    if (*slot == 0) {
+        sizes->items[sizes->count] = (struct mprof_size){
+            .size = block->size, .rate = rate, .domain = block->domain, .slot = (uint32_t)(slot - sizes->slots)};
+        *slot = (uint32_t)++sizes->count;
+    }
+    struct mprof_size *item = &sizes->items[*slot - 1];
+    item->bytes += block->bytes;
+    item->blocks += block->blocks;
+    return 0;
+}
+
+static bool before(const struct mprof_size *a, const struct mprof_size *b)
+{
+    if (a->domain != b->domain)
+        return a->domain < b->domain;
+    if (a->rate != b->rate)
+        return a->rate < b->rate;
+    return a->size < b->size;
+}
+
+/* Lets the item at `at` sink in a heap whose largest item is at 0. */
+static void sink(struct mprof_size *items, size_t at, size_t count)
+{
+    struct mprof_size item = items[at];
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && before(&items[child], &items[child + 1]))
+            child++;
+        if (!before(&item, &items[child]))
+            break;
+        items[at] = items[child];
+    }
+    items[at] = item;
+}
+
+/* Heap sort: no recursion, no memory, no bad case. (qsort may call malloc.) */
+static void sort(struct mprof_size *items, size_t count)
+{
+    for (size_t i = count / 2; i > 0; i--)
+        sink(items, i - 1, count);
+    for (size_t last = count; last > 1; last--) {
+        struct mprof_size largest = items[0];
+        items[0] = items[last - 1];
+        items[last - 1] = largest;
+        sink(items, 0, last - 1);
+    }
+}
+
+static unsigned class_of(uint64_t size)
+{
+    unsigned class = 0;
+    for (; size > 0; size >>= 1)
+        class ++;
+    return class;
+}
+
+/* Sums neighbours of one class into the first of them. */
+static void sum_classes(struct mprof_sizes *sizes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < sizes->count;) {
+        struct mprof_size sum = sizes->items[i++];
+        bool mixed = false;
+        while (sum.rate == 1 && i < sizes->count && sizes->items[i].rate == 1 && sizes->items[i].domain == sum.domain &&
+               class_of(sizes->items[i].size) == class_of(sum.size)) {
+            sum.bytes += sizes->items[i].bytes;
+            sum.blocks += sizes->items[i].blocks;
+            mixed = true;
+            i++;
+        }
+        double mean = sum.bytes / sum.blocks;
+        if (mixed && mean >= 0.0 && mean < 0x1p63)
+            sum.size = (uint64_t)llround(mean);
+        sizes->items[kept++] = sum;
+    }
+    sizes->count = kept;
+}
+
+void mprof_sizes_finish(struct mprof_sizes *sizes)
+{
+    size_t exact = 0;
+    for (size_t i = 0; i < sizes->count; i++) {
+        sizes->slots[sizes->items[i].slot] = 0;
+        exact += sizes->items[i].rate == 1;
+    }
+    sort(sizes->items, sizes->count);
+    if (exact > MPROF_SIZES_EXACT)
+        sum_classes(sizes);
+}
+
+void mprof_sizes_clear(struct mprof_sizes *sizes)
+{
+    sizes->count = 0;
+}
