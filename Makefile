@@ -23,7 +23,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py bench lint sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py bench lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -77,6 +77,9 @@ lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc
 	$(BIN)/ruff check mprofile tests tools examples benchmarks
 	$(BIN)/mypy
 	sh tools/werror.sh $(BUILD)
+
+format: $(LINTERS) ## apply clang-format to the C files
+	$(BIN)/clang-format -i $(C_FILES)
 
 sanitize: $(PACKAGE) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)

@@ -74,7 +74,7 @@ def split(words: Sequence[str], with_value: Sequence[str]) -> Tuple[List[str], O
                 return list(words[:position]), Program(word[:2], word[2:], tuple(words[position + 1 :]))
             if position + 1 < len(words):
                 return list(words[:position]), Program(word, words[position + 1], tuple(words[position + 2 :]))
-            break
+            return list(words[:position]), None
         if word == "--" and position + 1 < len(words):
             return list(words[:position]), Program("script", words[position + 1], tuple(words[position + 2 :]))
         if not word.startswith("-") or word == "-":
@@ -137,10 +137,10 @@ def interpreter_options() -> List[str]:
 
 
 def obstacle(program: Program, output: str) -> Optional[str]:
-    """Why the program cannot be run, or None."""
+    """Why the program cannot be run or its profile not be written to `output`, or None."""
     if sys.flags.ignore_environment or sys.flags.no_site:
         return "python was started with -I, -E or -S; `mprofile run` works without these (or call mprofile.start())"
-    directory = os.path.dirname(output)
+    directory = os.path.dirname(output) or os.curdir
     if not os.path.isdir(directory):
         return "cannot write {!r}: there is no directory {!r}".format(output, directory)
     if os.path.isdir(output):
@@ -181,15 +181,15 @@ def main(arguments: Sequence[str]) -> int:
         here = os.getcwd()
     except OSError as error:
         parser.error("cannot tell the current directory: {}; start from one that exists".format(error.strerror))
-    output = os.path.join(here, options.output or "mprofile.{}.pb.gz".format(os.getpid()))
+    output = options.output or "mprofile.{}.pb.gz".format(os.getpid())
     problem = obstacle(program, output)
     if problem is not None:
         parser.error(problem)
     settings = {
         "sample_rate": options.sample_rate,
         "max_frames": options.max_frames,
-        "output": output,
-        "shown": options.output or os.path.basename(output),
+        "output": os.path.join(here, output),
+        "shown": output,
         "command": program.words(),
     }
     command = [sys.executable, *interpreter_options(), *program.words()]

@@ -5,7 +5,8 @@ WHAT    begin() runs in the new interpreter before the program. It registers the
         that it comes last: after the threads were joined and after all that the program registered.
         SIGTERM, where nobody handles it, would end the process without atexit. If it is at its default it gets a
         handler that writes the profile and then lets the default happen, so the status says what it always said.
-FORK    Only the process that began writes. A forked child gets SIGTERM's default back and leaves the file alone.
+FORK    Only the process that began writes. A forked child gets SIGTERM's default back and leaves the file alone. Until
+        it has it back the signal is blocked: the interpreter forgets what arrives in a child before that.
         Programs that are executed get the default from the kernel.
 FAILURE The profile is written to a temporary name and renamed. What goes wrong is said on stderr; the program's exit
         status stays its own.
@@ -19,6 +20,7 @@ import platform
 import shlex
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import Any, Dict, List, Optional
@@ -42,6 +44,7 @@ class Session:
         self.writing = False
         self.done = False
         self.terminated = False
+        self.forking = threading.local()
 
     def comments(self) -> List[str]:
         """What a report says about the recording, one `mprofile: key=value` each."""
@@ -84,9 +87,17 @@ class Session:
         self.finish()
         die_by(number)
 
+    def before_fork(self) -> None:
+        self.forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def after_fork_in_parent(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.forking.mask)
+
     def after_fork_in_child(self) -> None:
+        # After a fork from another thread that thread is the main one, so signal.signal works.
         if signal.getsignal(signal.SIGTERM) == self.on_sigterm:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.forking.mask)
 
 
 def die_by(number: int) -> None:
@@ -115,5 +126,9 @@ def begin(settings: Dict[str, Any]) -> None:
     atexit.register(session.finish)
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, session.on_sigterm)
-        os.register_at_fork(after_in_child=session.after_fork_in_child)
+        os.register_at_fork(
+            before=session.before_fork,
+            after_in_parent=session.after_fork_in_parent,
+            after_in_child=session.after_fork_in_child,
+        )
     mprofile.start(max_frames=settings["max_frames"], sample_rate=settings["sample_rate"])
