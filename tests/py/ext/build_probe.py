@@ -67,7 +67,7 @@ def build(directory: Path) -> Path:
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     target = directory / (NAME + suffix)
     checked = directory / "frames_check.o"
-    command = compiler() + ["-std=c11", "-O2", "-g", "-fPIC"]
+    command = compiler() + ["-std=c11", "-O2", "-g", "-fPIC", "-I", str(ROOT / "src")]
     command += WARNINGS
     for path in include_directories():
         command += ["-isystem", path]

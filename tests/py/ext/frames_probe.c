@@ -9,9 +9,9 @@
  * LOCKS   The GIL, except where capture() says that it lets go of it.
  * MEMORY  malloc; record() fills a static table. */
 #define PY_SSIZE_T_CLEAN
-#include "../../../src/cpython/frames.h"
-#include "../../../src/cpython/lines.h"
-#include "../../../src/cpython/names.h"
+#include "cpython/frames.h"
+#include "cpython/lines.h"
+#include "cpython/names.h"
 #include "fake_runtime.h"
 
 #include <stdlib.h>
