@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`make demo`: a web server under `mprofile run`, requests to it over the loopback interface, and what the profile says.
+"""`make demo`: a web server under `mprofile run`, requests over the loopback interface, and what the profile says.
 
 Leaves heap.pb.gz in build/demo. Takes seconds; every wait has a bound.
 """
@@ -50,7 +50,8 @@ def main() -> int:
             server.kill()
             server.wait()
     if failures or status != -signal.SIGTERM:
-        print("demo: {}".format(failures[0] if failures else "the server ended with {}".format(status)), file=sys.stderr)
+        problem = failures[0] if failures else "the server ended with status {}".format(status)
+        print("demo: " + problem, file=sys.stderr)
         return 1
     print("\nThe profile is in {}. Other things to type:".format(profile))
     command = os.path.relpath(mprofile)

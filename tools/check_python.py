@@ -18,7 +18,7 @@ def problem():
     try:
         import ensurepip  # noqa: F401
     except ImportError:
-        return "%s cannot make a virtual environment; install its venv package (python3-venv or the like)" % sys.executable
+        return "%s makes no virtual environments; install its venv package (python3-venv or the like)" % sys.executable
     return None
 
 

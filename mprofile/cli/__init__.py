@@ -28,7 +28,7 @@ examples:
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the command line `arguments` (without the program's name; default: the process's). Returns the exit status."""
+    """Run the command line `arguments` (default: the process's, without its name). Returns the exit status."""
     rest: List[str] = list(sys.argv[1:] if arguments is None else arguments)
     if rest and rest[0] in COMMANDS:
         command = importlib.import_module("mprofile.cli." + rest[0])

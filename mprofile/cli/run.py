@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """`mprofile run`: runs a program as `python` would and writes its heap profile at the end.
 
-WHAT    Replaces itself by a new interpreter that is given the program and its arguments as they are. What makes the
-        difference is in the environment: a directory in front of PYTHONPATH holds a `sitecustomize` that starts the
-        profiler (bootstrap/sitecustomize.py) before the interpreter turns to the program. It takes itself out of the
+WHAT    Replaces itself by a new interpreter that is given the program and its arguments as they are. The difference
+        is in the environment: a directory in front of PYTHONPATH holds a `sitecustomize` that starts the profiler
+        (bootstrap/sitecustomize.py) before the interpreter turns to the program. It takes itself out of the
         environment and of sys.path on the way, so neither the program nor its children find a trace of it.
 WHY     To run the program in here would mean to imitate `python`: __main__ and its attributes, sys.path, directories and
-        archives, tracebacks, the status after an interrupt, and a stack whose first frames are somebody else's. A new
-        interpreter does all that itself, on every version.
+        archives, tracebacks, the status after an interrupt, and a stack whose first frames are somebody else's. A
+        new interpreter does all that itself, on every version.
 LIMITS  An interpreter told to ignore its environment (-I, -E) or to leave out `site` (-S) cannot be started so.
 """
 
@@ -63,8 +63,8 @@ class Program(NamedTuple):
 def split(words: Sequence[str], with_value: Sequence[str]) -> Tuple[List[str], Optional[Program]]:
     """Split a command line into our own options and the program.
 
-    with_value: our options that take a value. As for `python`, everything after the script, module or code belongs to the
-    program, whatever it looks like; -mMODULE and -cCODE may be one word.
+    with_value: our options that take a value. As for `python`, everything after the script, module or code belongs to
+    the program, whatever it looks like; -mMODULE and -cCODE may be one word.
     """
     position = 0
     while position < len(words):
