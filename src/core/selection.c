@@ -274,3 +274,26 @@ struct mprof_snapshot *mprof_select_blocks(const struct mprof_snapshot *snapshot
             return copy_end(&copy, &arena, -1);
     return copy_end(&copy, &arena, 0);
 }
+
+struct mprof_snapshot *mprof_select_all(const struct mprof_snapshot *snapshot, const struct mprof_comment *comments,
+                                        size_t count)
+{
+    struct mprof_arena arena;
+    struct copy copy = {.from = snapshot};
+    mprof_arena_init(&arena, 0);
+    uint32_t stack_count = mprof_snapshot_stack_count(snapshot);
+    uint8_t *stacks = get_array(&arena, stack_count, 1);
+    if (!stacks)
+        return copy_end(&copy, &arena, -1);
+    memset(stacks, 1, stack_count);
+    if (copy_begin(&copy, snapshot, &arena, stacks) < 0)
+        return copy_end(&copy, &arena, -1);
+    for (size_t i = 0; i < count; i++)
+        if (mprof_builder_comment(copy.to, comments[i].text, comments[i].length) < 0)
+            return copy_end(&copy, &arena, -1);
+    size_t block_count = mprof_snapshot_block_count(snapshot);
+    for (size_t i = 0; i < block_count; i++)
+        if (copy_block(&copy, i) < 0)
+            return copy_end(&copy, &arena, -1);
+    return copy_end(&copy, &arena, 0);
+}

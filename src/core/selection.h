@@ -41,4 +41,13 @@ struct mprof_snapshot *mprof_select(const struct mprof_snapshot *snapshot, const
 /* The same with the decision made by the caller: blocks where keep[i] is not 0, and the stacks that they are of. */
 struct mprof_snapshot *mprof_select_blocks(const struct mprof_snapshot *snapshot, const uint8_t *keep);
 
+struct mprof_comment {
+    const char *text;
+    size_t length;
+};
+
+/* All of it, with comments added after those it has. NULL: no memory. */
+struct mprof_snapshot *mprof_select_all(const struct mprof_snapshot *snapshot, const struct mprof_comment *comments,
+                                        size_t count);
+
 #endif

@@ -2,7 +2,8 @@
 /* traces.h -- the struct behind mprofile._core.Traces; for the files that make its methods.
  *
  * WHAT    snapshot_type.c    the type as a sequence, and its caches
- *         traces_make.c      from trace tuples, from a pickle, from a pprof file; into the last two
+ *         traces_make.c      from trace tuples, from a pprof file and back
+ *         traces_pickle.c    into a pickle and back
  *         traces_sums.c      statistics, differences, rows, selections
  *
  *         Python objects for strings, frames and frame tuples are made when first asked for, then kept:
@@ -21,8 +22,7 @@
 #include "base/arena.h"
 
 struct mprof_traces {
-    PyObject ob_base; /* as PyObject_HEAD would name it */
-    struct mprof_snapshot *snapshot;
+    PyObject_HEAD struct mprof_snapshot *snapshot;
     PyTypeObject *frame_type;
     struct mprof_arena arena;
     PyObject **strings;
@@ -50,11 +50,22 @@ PyObject *mprof_traces_frame_new(PyTypeObject *type, PyObject *filename, PyObjec
 /* A str of UTF-8 with surrogates; what is no UTF-8 comes out as backslash escapes. */
 PyObject *mprof_traces_decode(const char *text, size_t length);
 
-/* Methods by file, for the type's table. */
-extern PyMethodDef mprof_traces_sum_methods[];
+/* Methods of the type, as PyCFunctions; their documentation is in the table in snapshot_type.c. */
 PyObject *mprof_traces_reduce(PyObject *self, PyObject *unused);
-PyObject *mprof_traces_encode_pprof(PyObject *self, PyObject *arguments, PyObject *keywords);
-/* Functions of the module. */
+PyObject *mprof_traces_to_pprof(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_statistics(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_differences(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_totals(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_filenames(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_select(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_select_blocks(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_meta(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_comments(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_block(PyObject *self, PyObject *arguments);
+
+PyObject *mprof_traces_restore(PyObject *module, PyObject *arguments);
+/* Functions of the module: _make_traces, _restore_traces, _traces_from_pprof. */
 extern PyMethodDef mprof_traces_functions[];
 
 #endif
