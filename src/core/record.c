@@ -428,6 +428,8 @@ void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
 {
     struct mprof_recorder *r = &mprof_recorder;
     taken->found = false;
+    if (address == 0)
+        return;
     if (mprof_unlikely(mprof_tls.busy)) {
         __atomic_fetch_add(&r->reentered, 1, __ATOMIC_RELAXED);
         return;

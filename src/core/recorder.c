@@ -14,6 +14,7 @@ struct mprof_recorder mprof_recorder;
 static const struct mprof_filter nothing = {63, {0, 0}};
 static const struct mprof_filter everything = {63, {1, 1}};
 const struct mprof_filter *mprof_recorder_filter = &nothing;
+bool mprof_recorder_exact;
 
 static pthread_key_t thread_key;
 
@@ -72,6 +73,7 @@ static int reset_tables_locked(struct mprof_recorder *r)
 static void deactivate_locked(struct mprof_recorder *r)
 {
     __atomic_store_n(&r->active, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&mprof_recorder_exact, false, __ATOMIC_RELAXED);
     publish_filter(&nothing);
     mprof_arena_drop(&r->arena);
     r->generation++;
@@ -214,6 +216,7 @@ int mprof_recorder_start(const struct mprof_recorder_options *options)
         if (register_once(r) == 0 && reset_tables_locked(r) == 0) {
             __atomic_store_n(&r->session, r->session + 1, __ATOMIC_RELAXED);
             __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
+            __atomic_store_n(&mprof_recorder_exact, r->exact, __ATOMIC_RELAXED);
             /* Threads come by at their next allocation and draw a gap at the new rate. A thread that is just counting
              * down may overwrite the 0; it then finishes its old gap, which delays its first sample and loses nothing
              * else. Exact mode does not look at the countdown. */

@@ -67,6 +67,14 @@ static inline bool mprof_recorder_watched(uintptr_t address)
     return mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_RELAXED), address);
 }
 
+/* True from a start in exact mode to the stop. */
+extern bool mprof_recorder_exact;
+
+static inline bool mprof_recorder_is_exact(void)
+{
+    return __atomic_load_n(&mprof_recorder_exact, __ATOMIC_RELAXED);
+}
+
 /* Reports a block that the base allocator has just given out and the fast path did not pass: decides whether it is a
  * sample, draws the next gap, records it. `attached` as in source.h. */
 void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size);

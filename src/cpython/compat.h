@@ -114,4 +114,44 @@
 #define MPROF_THREAD_LOCAL_BYTECODE 0
 #endif
 
+/* PyGC_Head in Python.h: moved to the internal headers in 3.9 (bpo-35081). */
+#if PY_VERSION_HEX < 0x03090000
+#define MPROF_HAVE_PUBLIC_GC_HEAD 1
+#else
+#define MPROF_HAVE_PUBLIC_GC_HEAD 0
+#endif
+
+/* Words for a managed dict in front of an object: since 3.11 (bpo-45947); for
+ * weak references too: since 3.12 (gh-95245). */
+#if PY_VERSION_HEX >= 0x030B0000
+#define MPROF_HAVE_MANAGED_DICT 1
+#else
+#define MPROF_HAVE_MANAGED_DICT 0
+#endif
+#if PY_VERSION_HEX >= 0x030C0000
+#define MPROF_HAVE_MANAGED_WEAKREF 1
+#else
+#define MPROF_HAVE_MANAGED_WEAKREF 0
+#endif
+
+/* PyRefTracer_SetTracer(): added in 3.13 (gh-93502). */
+#if PY_VERSION_HEX >= 0x030D0000
+#define MPROF_HAVE_REF_TRACER 1
+#else
+#define MPROF_HAVE_REF_TRACER 0
+#endif
+
+/* Slots of a module definition: interpreters in 3.12 (gh-104108), the GIL in
+ * 3.13 (gh-116322). */
+#if PY_VERSION_HEX >= 0x030C0000
+#define MPROF_HAVE_MULTIPLE_INTERPRETERS_SLOT 1
+#else
+#define MPROF_HAVE_MULTIPLE_INTERPRETERS_SLOT 0
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+#define MPROF_HAVE_GIL_SLOT 1
+#else
+#define MPROF_HAVE_GIL_SLOT 0
+#endif
+
 #endif /* MPROF_CPYTHON_COMPAT_H */

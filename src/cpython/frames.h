@@ -32,21 +32,15 @@
 #define MPROF_CPYTHON_FRAMES_H
 
 #include "compat.h"
+#include "core/source.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Offset of a frame that has not started. */
+/* Offset, in struct mprof_rawframe, of a frame that has not started. On 3.11 and later an offset may name an inline
+ * cache of its instruction. */
 #define MPROF_OFFSET_NONE UINT32_MAX
-
-/* One frame. offset: byte offset in co_code of the current instruction (on 3.11
- * and later it may name an inline cache of that instruction); MPROF_OFFSET_NONE
- * if the frame has not started. */
-struct mprof_rawframe {
-    const PyCodeObject *code;
-    uint32_t offset;
-};
 
 #if PY_VERSION_HEX < 0x030A0000
 #include "frames_37.h"

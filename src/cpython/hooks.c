@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+/* hooks.c -- see hooks.h.
+ *
+ * One set of functions a domain and mode, from one template. The sampled set passes what the countdown lets pass; the
+ * exact set reports everything while the recorder is in exact mode (and counts down otherwise, because another tool may
+ * keep a set in place after our stop and into our next start).
+ *
+ * PyMem_SetAllocator copies five words, and callers read function and context separately, without a lock. So any
+ * function may meet any context: ours ignore it, and we install with the context of the allocator below, which is what
+ * its functions expect. What is below is kept for ever, in `below`, and reached through one pointer a domain.
+ *
+ * A block is counted once however the domains nest. While a MEM or OBJ request is in the base allocator, what it asks
+ * of RAW in turn is a part of it: in exact mode `nested` says so; in sampled mode the countdown is set out of reach
+ * meanwhile, so RAW's fast path needs no look at a flag. Small requests never nest: pymalloc serves 512 bytes, debug
+ * hooks add 32 at most.
+ *
+ * Order, always: forget the record before the base allocator gets the block back; record a block only after the base
+ * allocator gave it. */
+#include "hooks.h"
+
+#include "compat.h"
+
+#include "base/compiler.h"
+#include "core/recorder.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* In the order of PyMemAllocatorDomain. */
+enum { DOMAINS = 3, BELOW = 32 };
+
+/* Largest request of MEM or OBJ that cannot reach RAW from inside. */
+static const size_t NEVER_NESTS = 448;
+
+static PyMemAllocatorEx below[BELOW];
+static unsigned below_count;
+static const PyMemAllocatorEx *base_of[DOMAINS];
+static bool left_in_chain[DOMAINS];
+
+MPROF_INLINE const PyMemAllocatorEx *base(PyMemAllocatorDomain domain)
+{
+    return __atomic_load_n(&base_of[domain], __ATOMIC_RELAXED);
+}
+
+/* What is asked of the base allocator. */
+struct request {
+    enum { MALLOC, CALLOC, REALLOC } kind;
+    void *old;
+    size_t count; /* calloc only */
+    size_t size;  /* of one element */
+};
+
+MPROF_INLINE void *pass_on(const PyMemAllocatorEx *allocator, const struct request *request)
+{
+    switch (request->kind) {
+    case MALLOC:
+        return allocator->malloc(allocator->ctx, request->size);
+    case CALLOC:
+        return allocator->calloc(allocator->ctx, request->count, request->size);
+    case REALLOC:
+        return allocator->realloc(allocator->ctx, request->old, request->size);
+    }
+    return NULL;
+}
+
+/* Bytes of a request; SIZE_MAX if the product overflows, which every base allocator refuses. */
+MPROF_INLINE size_t bytes_of(const struct request *request)
+{
+    size_t bytes = request->size;
+    if (request->kind == CALLOC && __builtin_mul_overflow(request->count, request->size, &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
+/* Everything that the fast path does not pass. */
+static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, const struct request *request, bool exact)
+{
+    const PyMemAllocatorEx *allocator = base(domain);
+    bool attached = domain != PYMEM_DOMAIN_RAW;
+    if (mprof_tls.nested)
+        return pass_on(allocator, request);
+
+    struct mprof_taken taken = {.found = false};
+    if (request->kind == REALLOC && request->old && mprof_recorder_watched((uintptr_t)request->old))
+        mprof_recorder_take((uintptr_t)request->old, &taken);
+
+    uint64_t countdown = mprof_tls.countdown;
+    mprof_tls.nested = attached && exact;
+    if (!exact)
+        mprof_tls.countdown = MPROF_COUNTDOWN_NEVER;
+    void *block = pass_on(allocator, request);
+    mprof_tls.nested = 0;
+    mprof_tls.countdown = countdown;
+
+    if (block) {
+        size_t bytes = bytes_of(request);
+        if (exact || !mprof_sampler_pass(bytes))
+            mprof_recorder_add(attached, (uintptr_t)block, bytes);
+    } else if (taken.found && request->size != 0) {
+        mprof_recorder_restore(&taken); /* the old block lives on; realloc(p, 0) has given it back */
+    }
+    return block;
+}
+
+MPROF_INLINE void *hook_malloc(PyMemAllocatorDomain domain, bool exact_set, size_t size)
+{
+    struct request request = {MALLOC, NULL, 0, size};
+    bool exact = exact_set && mprof_recorder_is_exact();
+    if (!exact && (domain == PYMEM_DOMAIN_RAW || size <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(size))) {
+        const PyMemAllocatorEx *allocator = base(domain);
+        return allocator->malloc(allocator->ctx, size);
+    }
+    return allocate(domain, &request, exact);
+}
+
+MPROF_INLINE void *hook_calloc(PyMemAllocatorDomain domain, bool exact_set, size_t count, size_t size)
+{
+    struct request request = {CALLOC, NULL, count, size};
+    bool exact = exact_set && mprof_recorder_is_exact();
+    size_t bytes = bytes_of(&request);
+    if (!exact && (domain == PYMEM_DOMAIN_RAW || bytes <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(bytes))) {
+        const PyMemAllocatorEx *allocator = base(domain);
+        return allocator->calloc(allocator->ctx, count, size);
+    }
+    return allocate(domain, &request, exact);
+}
+
+/* A small new size does not keep MEM and OBJ from nesting here: the old block may be a large one. */
+MPROF_INLINE void *hook_realloc(PyMemAllocatorDomain domain, bool exact_set, void *old, size_t size)
+{
+    struct request request = {REALLOC, old, 0, size};
+    bool exact = exact_set && mprof_recorder_is_exact();
+    if (!exact && !mprof_recorder_watched((uintptr_t)old) && mprof_likely(mprof_sampler_pass(size))) {
+        const PyMemAllocatorEx *allocator = base(domain);
+        if (domain == PYMEM_DOMAIN_RAW)
+            return allocator->realloc(allocator->ctx, old, size);
+        uint64_t countdown = mprof_tls.countdown;
+        mprof_tls.countdown = MPROF_COUNTDOWN_NEVER;
+        void *block = allocator->realloc(allocator->ctx, old, size);
+        mprof_tls.countdown = countdown;
+        return block;
+    }
+    return allocate(domain, &request, exact);
+}
+
+MPROF_INLINE void hook_free(PyMemAllocatorDomain domain, void *block)
+{
+    if (mprof_unlikely(mprof_recorder_watched((uintptr_t)block)))
+        mprof_recorder_remove((uintptr_t)block);
+    const PyMemAllocatorEx *allocator = base(domain);
+    allocator->free(allocator->ctx, block);
+}
+
+/* The functions as Python calls them. X(name, domain, whether it is the exact set) */
+#define SETS(X)                                                                                                        \
+    X(raw_sampled, PYMEM_DOMAIN_RAW, false)                                                                            \
+    X(mem_sampled, PYMEM_DOMAIN_MEM, false)                                                                            \
+    X(obj_sampled, PYMEM_DOMAIN_OBJ, false)                                                                            \
+    X(raw_exact, PYMEM_DOMAIN_RAW, true)                                                                               \
+    X(mem_exact, PYMEM_DOMAIN_MEM, true)                                                                               \
+    X(obj_exact, PYMEM_DOMAIN_OBJ, true)
+
+#define DEFINE_SET(name, domain, exact)                                                                                \
+    static void *name##_malloc(void *ctx, size_t size)                                                                 \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        return hook_malloc(domain, exact, size);                                                                       \
+    }                                                                                                                  \
+    static void *name##_calloc(void *ctx, size_t count, size_t size)                                                   \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        return hook_calloc(domain, exact, count, size);                                                                \
+    }                                                                                                                  \
+    static void *name##_realloc(void *ctx, void *old, size_t size)                                                     \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        return hook_realloc(domain, exact, old, size);                                                                 \
+    }                                                                                                                  \
+    static void name##_free(void *ctx, void *block)                                                                    \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        hook_free(domain, block);                                                                                      \
+    }
+SETS(DEFINE_SET)
+
+#define SET_ENTRY(name, domain, exact)                                                                                 \
+    [exact][domain] = {                                                                                                \
+        .malloc = name##_malloc, .calloc = name##_calloc, .realloc = name##_realloc, .free = name##_free},
+
+static const PyMemAllocatorEx sets[2][DOMAINS] = {SETS(SET_ENTRY)};
+
+static bool is_ours(const PyMemAllocatorEx *allocator, PyMemAllocatorDomain domain)
+{
+    return allocator->malloc == sets[0][domain].malloc || allocator->malloc == sets[1][domain].malloc;
+}
+
+/* Whether requests of a domain come by our hooks, however many other tools lie on top: asks for a block and looks at
+ * the countdown. The recorder is not active, so nothing is recorded. */
+static bool in_chain(PyMemAllocatorDomain domain)
+{
+    uint64_t saved = mprof_tls.countdown;
+    mprof_tls.countdown = 4096;
+    if (domain == PYMEM_DOMAIN_RAW)
+        PyMem_RawFree(PyMem_RawMalloc(64));
+    else if (domain == PYMEM_DOMAIN_MEM)
+        PyMem_Free(PyMem_Malloc(64));
+    else
+        PyObject_Free(PyObject_Malloc(64));
+    bool seen = mprof_tls.countdown != 4096;
+    mprof_tls.countdown = saved;
+    return seen;
+}
+
+/* The allocator's entry in `below`; NULL: no room. */
+static const PyMemAllocatorEx *keep(const PyMemAllocatorEx *allocator)
+{
+    for (unsigned i = 0; i < below_count; i++) {
+        if (below[i].ctx == allocator->ctx && below[i].malloc == allocator->malloc &&
+            below[i].calloc == allocator->calloc && below[i].realloc == allocator->realloc &&
+            below[i].free == allocator->free)
+            return &below[i];
+    }
+    if (below_count == BELOW)
+        return NULL;
+    below[below_count] = *allocator;
+    return &below[below_count++];
+}
+
+int mprof_hooks_prepare(void)
+{
+    for (int i = 0; i < DOMAINS; i++) {
+        PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
+        left_in_chain[i] = left_in_chain[i] && in_chain(domain);
+        if (left_in_chain[i])
+            continue;
+        PyMemAllocatorEx current;
+        PyMem_GetAllocator(domain, &current);
+        const PyMemAllocatorEx *kept = keep(&current);
+        if (!kept)
+            return -1;
+        __atomic_store_n(&base_of[i], kept, __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
+void mprof_hooks_install(bool exact)
+{
+    for (int i = 0; i < DOMAINS; i++) {
+        if (left_in_chain[i])
+            continue;
+        PyMemAllocatorEx ours = sets[exact][i];
+        ours.ctx = base_of[i]->ctx;
+        PyMem_SetAllocator((PyMemAllocatorDomain)i, &ours);
+    }
+}
+
+void mprof_hooks_remove(void)
+{
+    for (int i = 0; i < DOMAINS; i++) {
+        PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
+        PyMemAllocatorEx current;
+        PyMem_GetAllocator(domain, &current);
+        left_in_chain[i] = !is_ours(&current, domain);
+        if (left_in_chain[i])
+            continue;
+        current = *base_of[i];
+        PyMem_SetAllocator(domain, &current);
+    }
+}

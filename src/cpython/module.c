@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/* module.c -- mprofile._core: arguments in, results out.
+ *
+ * WHAT    The functions that mprofile/__init__.py re-exports, and the module's life: checked against the running
+ * interpreter at import, told by atexit when the interpreter ends. WHY     The only file that raises Python exceptions
+ * for the profiler itself. What it wraps lives in core/recorder.h and hooks.h. LOCKS   `control` serialises start and
+ * stop, of any interpreter and of free-threaded builds. MEMORY  the module's state; see snapshot_type.h. */
+#include "capture.h"
+#include "compat.h"
+#include "frames.h"
+#include "hooks.h"
+#include "objects.h"
+#include "snapshot_type.h"
+
+#include "base/arena.h"
+#include "base/lock.h"
+#include "core/recorder.h"
+#include "core/snapshot.h"
+
+#include <math.h>
+
+static struct mprof_lock control;
+
+/* What the last start asked for; protected by `control` for writing. */
+static int traceback_limit = 128;
+static long long sample_rate;
+
+static const long long MAX_SAMPLE_RATE = 1LL << 40;
+
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* ---- start and stop ---- */
+
+/* 0, or -1 with an exception set. */
+static int start(const struct mprof_recorder_options *options, long long rate)
+{
+    const char *problem = NULL;
+    bool started = false;
+    int result = 0;
+    mprof_lock_acquire(&control);
+    if (!mprof_recorder_active()) {
+        mprof_recorder_finalizing(false);
+        if (mprof_hooks_prepare() != 0)
+            problem = "the allocators of this process have been replaced too often";
+        else
+            result = mprof_recorder_start(options);
+        if (!problem && result == 0) {
+            traceback_limit = (int)options->max_frames;
+            sample_rate = rate;
+            mprof_hooks_install(rate <= 1);
+            started = true;
+        }
+    }
+    mprof_lock_release(&control);
+    if (started)
+        mprof_objects_watch(rate <= 1);
+    if (problem)
+        PyErr_SetString(PyExc_RuntimeError, problem);
+    else if (result == MPROF_RECORDER_NO_MEMORY)
+        PyErr_NoMemory();
+    return problem || result == MPROF_RECORDER_NO_MEMORY ? -1 : 0;
+}
+
+static void stop(void)
+{
+    if (mprof_recorder_active())
+        mprof_objects_watch(false);
+    mprof_lock_acquire(&control);
+    if (mprof_recorder_active()) {
+        mprof_hooks_remove();
+        mprof_recorder_stop();
+    }
+    mprof_lock_release(&control);
+}
+
+PyDoc_STRVAR(start_doc,
+             "start(max_frames=128, sample_rate=0, *, seed=None, max_live=None)\n--\n\n"
+             "Start recording memory allocations.\n\n"
+             "max_frames: most recent frames to keep of each stack, 1 to 65535.\n"
+             "sample_rate: mean bytes between samples, 0 to 2**40; 0 and 1 record every allocation.\n"
+             "seed: for tests, makes the choice of samples repeatable.\n"
+             "max_live: most samples to keep in memory; 0 means no bound. When it is reached the rate doubles.\n"
+             "Raises ValueError for a number out of range. Does nothing if recording is on already.");
+
+static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"max_frames", "sample_rate", "seed", "max_live", NULL};
+    int frames = 128;
+    long long rate = 0;
+    PyObject *seed = Py_None;
+    PyObject *max_live = Py_None;
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iL$OO:start", names, &frames, &rate, &seed, &max_live))
+        return NULL;
+    if (frames < 1 || frames > MPROF_MAX_FRAMES)
+        return PyErr_Format(PyExc_ValueError, "the number of frames must be in range [1; %d], not %d", MPROF_MAX_FRAMES,
+                            frames);
+    if (rate < 0 || rate > MAX_SAMPLE_RATE)
+        return PyErr_Format(PyExc_ValueError, "sample_rate must be in range [0; %lld] bytes, not %lld", MAX_SAMPLE_RATE,
+                            rate);
+    struct mprof_recorder_options options = {
+        .sample_rate = (double)rate,
+        .max_frames = (uint32_t)frames,
+        .max_live = rate > 1 ? MPROF_DEFAULT_MAX_LIVE : 0,
+        .source = &mprof_capture_source,
+    };
+    if (seed != Py_None) {
+        options.seeded = true;
+        options.seed = PyLong_AsUnsignedLongLongMask(seed);
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    if (max_live != Py_None) {
+        options.max_live = PyLong_AsUnsignedLongLong(max_live);
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    return start(&options, rate) == 0 ? none() : NULL;
+}
+
+static PyObject *core_stop(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    stop();
+    return none();
+}
+
+static PyObject *core_is_tracing(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    return PyBool_FromLong(mprof_recorder_active());
+}
+
+static PyObject *core_clear_traces(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    if (mprof_recorder_clear() == 0)
+        return none();
+    stop();
+    return PyErr_NoMemory();
+}
+
+/* ---- figures ---- */
+
+static PyObject *core_get_traceback_limit(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    return PyLong_FromLong(traceback_limit);
+}
+
+static PyObject *core_get_sample_rate(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    return PyLong_FromLongLong(sample_rate);
+}
+
+static PyObject *core_get_traced_memory(PyObject *module, PyObject *ignored)
+{
+    struct mprof_recorder_totals totals;
+    (void)module;
+    (void)ignored;
+    mprof_recorder_totals(&totals);
+    return Py_BuildValue("LL", llround(totals.bytes), llround(totals.peak_bytes));
+}
+
+static PyObject *core_reset_peak(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    mprof_recorder_reset_peak();
+    return none();
+}
+
+static PyObject *core_get_tracemalloc_memory(PyObject *module, PyObject *ignored)
+{
+    struct mprof_recorder_totals totals;
+    (void)module;
+    (void)ignored;
+    mprof_recorder_totals(&totals);
+    return PyLong_FromSize_t(totals.memory);
+}
+
+PyDoc_STRVAR(info_doc,
+             "_info()\n--\n\n"
+             "State of the recorder as a dict: live samples, drops, thinnings, prunes, nodes and stacks of the\n"
+             "tree, bytes of memory, and the sample rate in force (1.0 in exact mode).");
+
+static PyObject *core_info(PyObject *module, PyObject *ignored)
+{
+    struct mprof_recorder_totals t;
+    (void)module;
+    (void)ignored;
+    mprof_recorder_totals(&t);
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:d}", "live", (unsigned long long)t.live, "drops",
+                         (unsigned long long)t.drops, "thinnings", (unsigned long long)t.thinnings, "prunes",
+                         (unsigned long long)t.prunes, "nodes", (unsigned long long)t.nodes, "stacks",
+                         (unsigned long long)t.stacks, "memory", (Py_ssize_t)t.memory, "sample_rate", t.sample_rate);
+}
+
+/* ---- stacks and snapshots ---- */
+
+/* Frames copied out of the recorder, under its lock, into an arena. */
+struct copied_frames {
+    struct mprof_arena arena;
+    struct mprof_frame_names *frames;
+    uint32_t capacity;
+    uint32_t count;
+};
+
+static const char *copy_text(struct mprof_arena *arena, const char *text, size_t length)
+{
+    char *copy = mprof_arena_get(arena, length + 1);
+    if (copy)
+        memcpy(copy, text, length);
+    return copy;
+}
+
+static int copy_frame(void *context, const struct mprof_frame_view *view)
+{
+    struct copied_frames *copied = context;
+    struct mprof_frame_names *frames = mprof_arena_reserve(&copied->arena, copied->frames, &copied->capacity,
+                                                           (uint64_t)copied->count + 1, sizeof *frames);
+    if (!frames)
+        return -1;
+    copied->frames = frames;
+    struct mprof_frame_names *frame = &frames[copied->count];
+    frame->filename = copy_text(&copied->arena, view->filename, view->filename_length);
+    frame->filename_length = view->filename_length;
+    frame->name = copy_text(&copied->arena, view->name, view->name_length);
+    frame->name_length = view->name_length;
+    frame->firstlineno = view->firstlineno;
+    frame->line = view->line;
+    copied->count++;
+    return frame->filename && frame->name ? 0 : -1;
+}
+
+static PyObject *core_get_object_traceback(PyObject *module, PyObject *object)
+{
+    struct copied_frames copied = {.frames = NULL};
+    mprof_arena_init(&copied.arena, 0);
+    int found = mprof_recorder_stack(mprof_objects_block(object), copy_frame, &copied);
+    PyObject *frames = NULL;
+    if (found == 0)
+        frames = none();
+    else if (found > 0)
+        frames = mprof_snapshot_type_frames(module, copied.frames, copied.count);
+    else
+        PyErr_NoMemory();
+    mprof_arena_drop(&copied.arena);
+    return frames;
+}
+
+static PyObject *core_get_traces(PyObject *module, PyObject *ignored)
+{
+    (void)ignored;
+    if (!mprof_recorder_active())
+        return PyList_New(0);
+    struct mprof_snapshot *snapshot;
+    Py_BEGIN_ALLOW_THREADS snapshot = mprof_recorder_snapshot();
+    Py_END_ALLOW_THREADS if (snapshot) return mprof_snapshot_type_wrap(module, snapshot);
+    return mprof_recorder_active() ? PyErr_NoMemory() : PyList_New(0);
+}
+
+/* ---- tests ---- */
+
+PyDoc_STRVAR(fail_doc,
+             "_fail(n, count=0)\n--\n\n"
+             "For tests: refuse the n-th request for memory of the profile from now on, and `count` after it.");
+
+static PyObject *core_fail(PyObject *module, PyObject *args)
+{
+    unsigned long long n;
+    unsigned long long count = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "K|K:_fail", &n, &count))
+        return NULL;
+    mprof_recorder_fail(n, count);
+    return none();
+}
+
+static PyObject *core_valid(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    return PyBool_FromLong(mprof_recorder_valid());
+}
+
+/* ---- the module ---- */
+
+static PyObject *core_finalizing(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    mprof_recorder_finalizing(true);
+    return none();
+}
+
+static bool exit_registered;
+
+static void at_exit(void)
+{
+    exit_registered = false;
+    stop();
+}
+
+/* The main interpreter tells us that it ends: first by atexit, from when on threads without the GIL may lose their
+ * state, then at its very end. */
+static int watch_exit(PyObject *module)
+{
+    if (PyThreadState_Get()->interp != PyInterpreterState_Main())
+        return 0;
+    if (!exit_registered && Py_AtExit(at_exit) == 0)
+        exit_registered = true;
+    PyObject *callback = PyObject_GetAttrString(module, "_finalizing");
+    PyObject *atexit = callback ? PyImport_ImportModule("atexit") : NULL;
+    PyObject *result = atexit ? PyObject_CallMethod(atexit, "register", "O", callback) : NULL;
+    Py_XDECREF(callback);
+    Py_XDECREF(atexit);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static int core_exec(PyObject *module)
+{
+    char reason[256];
+    if (mprof_frames_check(reason, sizeof reason) != 0) {
+        PyErr_SetString(PyExc_ImportError, reason);
+        return -1;
+    }
+    return mprof_snapshot_type_add(module) == 0 && watch_exit(module) == 0 ? 0 : -1;
+}
+
+/* A function that takes keywords has another type than the table says; by way of void (*)(void) no compiler minds. */
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef methods[] = {
+    {"start", WITH_KEYWORDS(core_start), METH_VARARGS | METH_KEYWORDS, start_doc},
+    {"stop", core_stop, METH_NOARGS,
+     PyDoc_STR("stop()\n--\n\nStop recording and forget everything recorded. Snapshots stay usable.")},
+    {"is_tracing", core_is_tracing, METH_NOARGS, PyDoc_STR("is_tracing()\n--\n\nTrue while allocations are recorded.")},
+    {"clear_traces", core_clear_traces, METH_NOARGS,
+     PyDoc_STR("clear_traces()\n--\n\nForget everything recorded so far and go on recording.")},
+    {"get_traceback_limit", core_get_traceback_limit, METH_NOARGS,
+     PyDoc_STR("get_traceback_limit()\n--\n\nMost frames kept of a stack, as given to start().")},
+    {"get_sample_rate", core_get_sample_rate, METH_NOARGS,
+     PyDoc_STR("get_sample_rate()\n--\n\nMean bytes between samples, as given to start(); 0 or 1: every allocation.")},
+    {"get_traced_memory", core_get_traced_memory, METH_NOARGS,
+     PyDoc_STR("get_traced_memory()\n--\n\nBytes in use and at the peak, (current, peak); estimates when sampling.")},
+    {"reset_peak", core_reset_peak, METH_NOARGS,
+     PyDoc_STR("reset_peak()\n--\n\nMake the bytes in use now the peak so far.")},
+    {"get_tracemalloc_memory", core_get_tracemalloc_memory, METH_NOARGS,
+     PyDoc_STR("get_tracemalloc_memory()\n--\n\nBytes that the profiler itself has taken from the system.")},
+    {"_get_traces", core_get_traces, METH_NOARGS,
+     PyDoc_STR("_get_traces()\n--\n\nA sequence of trace tuples; [] when not tracing.")},
+    {"_get_object_traceback", core_get_object_traceback, METH_O,
+     PyDoc_STR("_get_object_traceback(obj)\n--\n\nFrame tuples, most recent first, or None.")},
+    {"_info", core_info, METH_NOARGS, info_doc},
+    {"_fail", core_fail, METH_VARARGS, fail_doc},
+    {"_valid", core_valid, METH_NOARGS,
+     PyDoc_STR("_valid()\n--\n\nFor tests: whether the recorder's tables agree with each other.")},
+    {"_finalizing", core_finalizing, METH_NOARGS,
+     PyDoc_STR("_finalizing()\n--\n\nCalled by atexit: the interpreter is about to end.")},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, core_exec},
+#if MPROF_HAVE_MULTIPLE_INTERPRETERS_SLOT
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if MPROF_HAVE_GIL_SLOT
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static int core_clear(PyObject *module)
+{
+    mprof_snapshot_type_clear(module);
+    return 0;
+}
+
+static void core_free(void *module)
+{
+    mprof_snapshot_type_clear(module);
+}
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "mprofile._core",
+    .m_doc = "The profiler itself; use the package mprofile.",
+    .m_size = sizeof(struct mprof_snapshot_types),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = mprof_snapshot_type_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}
