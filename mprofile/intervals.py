@@ -131,7 +131,7 @@ def size_interval(
     Source: the square-root interval of a Poisson number, with Fay and Feuer's treatment of
     unequal weights (Statistics in Medicine 16, 1997, 791-801: the upper end is that of the
     sums with one more sample of the largest weight, here R) in its mid-p form (Fay and Kim,
-    Biometrical Journal 59, 2017, 549-560: about half a sample instead of one).
+    Biometrical Journal, 2017, doi:10.1002/bimj.201600111: half a sample instead of one).
     """
     level = _probability("level", level)
     rate = _rate(rate)
@@ -169,9 +169,9 @@ def count_interval(
     block may be of a size of which the group has no sample, and weigh far more than those
     that were seen (a line that makes arrays of 2 MiB also makes their headers of 100 bytes).
     The unseen sample is given pooled_weight, or the group's own mean weight if that is
-    larger. With pooled_weight 0 a group with samples rests on its own weights, and the
-    upper end can be far too low; a group without samples then gets the weight of blocks of
-    one byte.
+    larger; it is at least 1. With pooled_weight 0 a group with samples rests on its own
+    weights, and the upper end can be far too low; a group without samples then gets the
+    weight of blocks of one byte.
     """
     level = _probability("level", level)
     rate = _rate(rate)
@@ -203,7 +203,8 @@ def difference_interval(
 
     difference: sum of s/p over the samples born between the snapshots, less that over those
     that died, in bytes; variance: the sum of s^2 (1-p)/p^2 over both, in bytes squared;
-    samples: how many were born or died; rate: R in bytes; level: as for size_interval.
+    samples: how many were born or died (blocks sampled with certainty may be left out of the
+    variance and of this number, but not of the difference); rate: R in bytes; level: as for size_interval.
 
     For two snapshots of one process the samples alive in both cancel and must not be
     counted. For two processes nothing cancels: variance and samples are the sums of both.
@@ -325,8 +326,7 @@ def _inferred_high(inferred: float, variance: float, unseen: float, level: float
 def _around(difference: float, variance: float, samples: int, unseen: float, level: float) -> Tuple[float, float]:
     """Return the interval of a difference; `unseen` is what a sample of small blocks stands for."""
     if samples <= 0:
-        # What is left of two equal sums is rounding.
-        difference = variance = 0.0
+        variance = 0.0  # What two equal sums leave is rounding.
     z = 2.0 * _half_quantile(level)
     width = math.sqrt(z * z * max(0.0, variance) + (math.log1p(-level) * unseen) ** 2)
     return (difference - width, difference + width)

@@ -385,22 +385,29 @@ def print_differences(intervals: Any, replications: int, seed: int, level: float
 
 
 def print_exact(intervals: Any) -> None:
-    """Lowest exact coverage, over expected numbers of samples, for blocks far smaller than R."""
-    print("| level % | below 3 | 3 to 10 | 10 to 30 | 30 to 100 | mean, 30 to 100 |")
-    print("|--:|--:|--:|--:|--:|--:|")
+    """Lowest and highest exact coverage, over expected numbers of samples, for blocks far smaller than R.
+
+    growth: a difference in which all samples were born and none died.
+    """
+    print("| interval of | level % | below 3 | 3 to 10 | 10 to 30 | 30 to 100 | mean, 30 to 100 |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
     rate = 2.0**30
-    for level in (0.8, 0.9, 0.95, 0.99):
+    for what, level in (("size", 0.8), ("size", 0.9), ("size", 0.95), ("size", 0.99), ("growth", 0.95)):
         ends = []
         for k in range(400):
-            low, high = intervals.size_interval(k * rate, k * rate * rate, k, 0.0, rate, level)
+            if what == "size":
+                low, high = intervals.size_interval(k * rate, k * rate * rate, k, 0.0, rate, level)
+            else:
+                low, high = intervals.difference_interval(k * rate, k * rate * rate, k, rate, level)
             ends.append((low / rate, high / rate))
         cells = []
         for low, high in ((0.05, 3.0), (3.0, 10.0), (10.0, 30.0), (30.0, 100.0)):
             cells.append(
                 [exact_poisson_coverage(ends.__getitem__, low * (high / low) ** (i / 2000.0)) for i in range(2001)]
             )
-        row = [percent(min(cell)) for cell in cells] + [percent(math.fsum(cells[-1]) / len(cells[-1]))]
-        print(f"| {100.0 * level:g} | " + " | ".join(row) + " |")
+        row = [f"{percent(min(cell))} to {percent(max(cell))}" for cell in cells]
+        row.append(percent(math.fsum(cells[-1]) / len(cells[-1])))
+        print(f"| {what} | {100.0 * level:g} | " + " | ".join(row) + " |")
 
 
 def print_exact_sizes(intervals: Any) -> None:
