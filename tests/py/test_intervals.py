@@ -382,11 +382,11 @@ def test_exact_coverage_of_small_blocks() -> None:
 
 
 def test_exact_coverage_of_growth() -> None:
-    """The hardest difference, small blocks born and none died: at least 93.9 %."""
+    """The hardest difference, small blocks born and none died: at least 93.7 %."""
     ends = [tuple(end / R for end in intervals.difference_interval(k * R, k * R * R, k, R)) for k in range(260)]
     coverage = [model.exact_poisson_coverage(ends.__getitem__, 0.05 * 1.01**i) for i in range(765)]
-    assert min(coverage) >= 0.939
-    assert max(coverage[-100:]) <= 0.96
+    assert min(coverage) >= 0.937
+    assert sum(coverage[-100:]) / 100.0 == pytest.approx(0.95, abs=0.002)
 
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 1.5, 2.5, 4.0])
