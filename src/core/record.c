@@ -315,7 +315,7 @@ static MPROF_COLD bool enter_locked(struct mprof_recorder *r, uint64_t size)
     thread->session = r->session;
     thread->epoch = 0;
     mprof_recorder_draw(r, thread);
-    return r->exact || !mprof_sampler_pass(size);
+    return r->exact || !mprof_sampler_pass_any(size);
 }
 
 static uint32_t walk(const struct mprof_recorder *r, struct mprof_thread *thread, bool attached, const void **more)

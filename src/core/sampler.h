@@ -46,15 +46,21 @@ extern _Thread_local struct mprof_tls mprof_tls __attribute__((tls_model("initia
 /* Countdown of a thread that must not sample. */
 #define MPROF_COUNTDOWN_NEVER UINT64_MAX
 
-/* The fast path: true if an allocation of `size` bytes may be passed on unrecorded; counts it then. */
+/* The fast path: true if an allocation of `size` bytes may be passed on unrecorded; counts it then. One unsigned comparison
+ * sends both what uses the gap up and a request for 0 bytes the slow way. */
 static inline bool mprof_sampler_pass(uint64_t size)
 {
-    uint64_t counted = size + (size == 0);
     uint64_t left = mprof_tls.countdown;
-    if (counted > left)
+    if (size - 1 >= left)
         return false;
-    mprof_tls.countdown = left - counted;
+    mprof_tls.countdown = left - size;
     return true;
+}
+
+/* The same with a request for 0 bytes counted as 1. */
+static inline bool mprof_sampler_pass_any(uint64_t size)
+{
+    return mprof_sampler_pass(size + (size == 0));
 }
 
 /* Bytes that may pass before the next mark: floor of an exponential variate with mean `rate`. The floor keeps

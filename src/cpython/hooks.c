@@ -42,9 +42,11 @@ MPROF_INLINE const PyMemAllocatorEx *base(PyMemAllocatorDomain domain)
     return __atomic_load_n(&base_of[domain], __ATOMIC_RELAXED);
 }
 
+enum kind { MALLOC, CALLOC, REALLOC };
+
 /* What is asked of the base allocator. */
 struct request {
-    enum { MALLOC, CALLOC, REALLOC } kind;
+    enum kind kind;
     void *old;
     size_t count; /* calloc only */
     size_t size;  /* of one element */
@@ -63,18 +65,20 @@ MPROF_INLINE void *pass_on(const PyMemAllocatorEx *allocator, const struct reque
     return NULL;
 }
 
-/* Bytes of a request; SIZE_MAX if the product overflows, which every base allocator refuses. */
-MPROF_INLINE size_t bytes_of(const struct request *request)
+/* Bytes of a calloc; SIZE_MAX if the product overflows, which every base allocator refuses. */
+MPROF_INLINE size_t product(size_t count, size_t size)
 {
-    size_t bytes = request->size;
-    if (request->kind == CALLOC && __builtin_mul_overflow(request->count, request->size, &bytes))
-        return SIZE_MAX;
-    return bytes;
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
-/* Everything that the fast path does not pass. */
-static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, const struct request *request, bool exact)
+/* Everything that the fast path does not pass. Its arguments travel in registers, so that the fast path stores nothing.
+ */
+static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind, void *old, size_t count, size_t size,
+                                     bool exact)
 {
+    const struct request asked = {kind, old, count, size};
+    const struct request *request = &asked;
     const PyMemAllocatorEx *allocator = base(domain);
     bool attached = domain != PYMEM_DOMAIN_RAW;
     if (mprof_tls.nested)
@@ -93,8 +97,8 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, const struct r
     mprof_tls.countdown = countdown;
 
     if (block) {
-        size_t bytes = bytes_of(request);
-        if (exact || !mprof_sampler_pass(bytes))
+        size_t bytes = kind == CALLOC ? product(count, size) : size;
+        if (exact || !mprof_sampler_pass_any(bytes))
             mprof_recorder_add(attached, (uintptr_t)block, bytes);
     } else if (taken.found && request->size != 0) {
         mprof_recorder_restore(&taken); /* the old block lives on; realloc(p, 0) has given it back */
@@ -104,31 +108,28 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, const struct r
 
 MPROF_INLINE void *hook_malloc(PyMemAllocatorDomain domain, bool exact_set, size_t size)
 {
-    struct request request = {MALLOC, NULL, 0, size};
     bool exact = exact_set && mprof_recorder_is_exact();
     if (!exact && (domain == PYMEM_DOMAIN_RAW || size <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(size))) {
         const PyMemAllocatorEx *allocator = base(domain);
         return allocator->malloc(allocator->ctx, size);
     }
-    return allocate(domain, &request, exact);
+    return allocate(domain, MALLOC, NULL, 0, size, exact);
 }
 
 MPROF_INLINE void *hook_calloc(PyMemAllocatorDomain domain, bool exact_set, size_t count, size_t size)
 {
-    struct request request = {CALLOC, NULL, count, size};
     bool exact = exact_set && mprof_recorder_is_exact();
-    size_t bytes = bytes_of(&request);
+    size_t bytes = product(count, size);
     if (!exact && (domain == PYMEM_DOMAIN_RAW || bytes <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(bytes))) {
         const PyMemAllocatorEx *allocator = base(domain);
         return allocator->calloc(allocator->ctx, count, size);
     }
-    return allocate(domain, &request, exact);
+    return allocate(domain, CALLOC, NULL, count, size, exact);
 }
 
 /* A small new size does not keep MEM and OBJ from nesting here: the old block may be a large one. */
 MPROF_INLINE void *hook_realloc(PyMemAllocatorDomain domain, bool exact_set, void *old, size_t size)
 {
-    struct request request = {REALLOC, old, 0, size};
     bool exact = exact_set && mprof_recorder_is_exact();
     if (!exact && !mprof_recorder_watched((uintptr_t)old) && mprof_likely(mprof_sampler_pass(size))) {
         const PyMemAllocatorEx *allocator = base(domain);
@@ -140,7 +141,7 @@ MPROF_INLINE void *hook_realloc(PyMemAllocatorDomain domain, bool exact_set, voi
         mprof_tls.countdown = countdown;
         return block;
     }
-    return allocate(domain, &request, exact);
+    return allocate(domain, REALLOC, old, 0, size, exact);
 }
 
 MPROF_INLINE void hook_free(PyMemAllocatorDomain domain, void *block)
