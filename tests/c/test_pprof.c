@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: MIT */
+/* test_pprof.c -- a snapshot written as a pprof profile and read again. Files from elsewhere: test_pprof_input.c. */
+#include "tap.h"
+
+#include "base/os.h"
+#include "core/snapshot.h"
+#include "core/snapshot_private.h"
+#include "pprof/decode.h"
+#include "pprof/decode_private.h"
+#include "pprof/encode.h"
+#include "pprof/sizes.h"
+
+/* ---- snapshots to try ---- */
+
+static uint64_t state;
+
+static uint64_t draw(uint64_t below)
+{
+    state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = (state ^ (state >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+enum { MIXED_RATES = 1, FEW_SIZES = 2, LARGE_SIZES = 4, FEW_BLOCKS = 8 };
+
+static uint64_t random_size(unsigned kind)
+{
+    if (kind & FEW_SIZES)
+        return 16 * draw(10); /* times the domains below: fewer than 32 */
+    uint64_t size = draw(UINT64_C(1) << draw(kind & LARGE_SIZES ? 40 : 22));
+    return draw(50) == 0 ? 0 : size;
+}
+
+static void add_blocks(struct mprof_builder *builder, uint32_t stack, uint64_t count, double rate, unsigned kind)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct mprof_figures figures = {0};
+        double own = kind & MIXED_RATES && draw(4) == 0 ? (draw(2) ? 1.0 : 2.0 * rate) : rate;
+        struct mprof_block block = {.stack = stack, .size = random_size(kind), .samples = 1, .rate = own};
+        if (draw(8) == 0)
+            block.domain = (uint32_t)(draw(2) || kind & FEW_SIZES ? draw(3) : draw(UINT32_MAX));
+        mprof_figures_add_samples(&figures, block.size, own, 1);
+        block.blocks = figures.blocks;
+        block.bytes = figures.bytes;
+        if (mprof_builder_block(builder, &block) < 0)
+            bail("no memory for a block");
+    }
+}
+
+static struct mprof_snapshot *random_snapshot(uint64_t seed, double rate, uint32_t stacks, unsigned kind)
+{
+    state = seed;
+    struct mprof_builder *builder = mprof_builder_new();
+    uint32_t functions[40];
+    for (unsigned i = 0; i < 40; i++) {
+        char text[40];
+        struct mprof_function function = {.firstlineno = (uint32_t)draw(1000)};
+        snprintf(text, sizeof text, draw(3) ? "<module %u>" : "caf\xc3\xa9 %u", i);
+        mprof_builder_string(builder, text, draw(20) ? strlen(text) : 0, &function.name);
+        snprintf(text, sizeof text, "/srv/app/%u.py", (unsigned)draw(10));
+        mprof_builder_string(builder, text, draw(20) ? strlen(text) : 0, &function.filename);
+        mprof_builder_function(builder, &function, &functions[i]);
+    }
+    uint32_t *nodes = calloc(stacks, sizeof *nodes);
+    for (uint32_t i = 0; i < stacks; i++) {
+        struct mprof_stack stack = {.total_frames = draw(5) ? 0 : 1000};
+        if (i > 0) {
+            struct mprof_node node = {.function = functions[draw(40)], .line = (uint32_t)draw(3000)};
+            node.parent = nodes[draw(4) ? i - 1 : draw(i)];
+            mprof_builder_node(builder, &node, &nodes[i]);
+        }
+        stack.node = nodes[i];
+        uint64_t size = random_size(kind);
+        mprof_figures_add_samples(&stack.alloc, size, rate, 1 + draw(100));
+        mprof_figures_add_samples(&stack.alloc, size / 2, rate, draw(100));
+        mprof_figures_add_samples(&stack.peak, size, rate, draw(3));
+        uint32_t index;
+        if (mprof_builder_stack(builder, &stack, &index) < 0)
+            bail("no memory for a stack");
+        add_blocks(builder, index, draw(3) || kind & FEW_BLOCKS ? draw(6) : draw(120), rate, kind);
+    }
+    free(nodes);
+    mprof_builder_comment(builder, "the first", 9);
+    mprof_builder_comment(builder, "", 0);
+    mprof_builder_comment(builder, "mprofile: something=else", 24);
+    struct mprof_meta meta = {.sample_rate = rate,
+                              .max_frames = (uint32_t)draw(200),
+                              .drops = draw(2) * draw(UINT64_MAX),
+                              .thinnings = draw(3),
+                              .start_ns = (int64_t)draw(1u << 31) * 1000000000,
+                              .time_ns = (int64_t)draw(1u << 31) * 1000000001,
+                              .peak_ns = -(int64_t)draw(1u << 31),
+                              .recording = draw(UINT64_MAX)};
+    struct mprof_snapshot *snapshot = mprof_builder_finish(builder, &meta);
+    if (!snapshot)
+        bail("no memory for a snapshot");
+    return snapshot;
+}
+
+/* ---- comparing ---- */
+
+static bool same(double a, double b)
+{
+    return !(a < b) && !(a > b);
+}
+
+static bool same_string(const struct mprof_snapshot *a, uint32_t i, const struct mprof_snapshot *b, uint32_t k)
+{
+    size_t length_a, length_b;
+    const char *text_a = mprof_snapshot_string(a, i, &length_a);
+    const char *text_b = mprof_snapshot_string(b, k, &length_b);
+    return length_a == length_b && memcmp(text_a, text_b, length_a) == 0;
+}
+
+static bool same_path(const struct mprof_snapshot *a, uint32_t i, const struct mprof_snapshot *b, uint32_t k)
+{
+    while (i != 0 && k != 0) {
+        const struct mprof_node *x = &mprof_snapshot_nodes(a)[i], *y = &mprof_snapshot_nodes(b)[k];
+        const struct mprof_function *f = &mprof_snapshot_functions(a)[x->function];
+        const struct mprof_function *g = &mprof_snapshot_functions(b)[y->function];
+        if (x->line != y->line || f->firstlineno != g->firstlineno || !same_string(a, f->name, b, g->name) ||
+            !same_string(a, f->filename, b, g->filename))
+            return false;
+        i = x->parent;
+        k = y->parent;
+    }
+    return i == k;
+}
+
+/* Totals come back rounded, errors too. */
+static bool same_total(const struct mprof_figures *wrote, const struct mprof_figures *read)
+{
+    double bytes_error = round(sqrt(wrote->bytes_var)), blocks_error = round(sqrt(wrote->blocks_var));
+    return same(read->bytes, round(wrote->bytes)) && same(read->blocks, round(wrote->blocks)) &&
+           same(read->seen, wrote->seen) && same(read->samples, wrote->samples) &&
+           same(read->bytes_var, bytes_error * bytes_error) && same(read->blocks_var, blocks_error * blocks_error);
+}
+
+static bool block_before(const struct mprof_block *a, const struct mprof_block *b)
+{
+    if (a->domain != b->domain)
+        return a->domain < b->domain;
+    return same(a->rate, b->rate) ? a->size < b->size : a->rate < b->rate;
+}
+
+/* The blocks of a stack, one record for each (domain, rate, size), in this order. */
+static size_t grouped(const struct mprof_snapshot *snapshot, uint32_t stack, struct mprof_block *groups, size_t room)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < mprof_snapshot_block_count(snapshot); i++) {
+        struct mprof_block block;
+        if (mprof_snapshot_block_stack(snapshot, i) != stack)
+            continue;
+        mprof_snapshot_block(snapshot, i, &block);
+        size_t at = count;
+        while (at > 0 && block_before(&block, &groups[at - 1]))
+            at--;
+        if (at > 0 && !block_before(&groups[at - 1], &block)) {
+            groups[at - 1].samples += block.samples;
+            groups[at - 1].blocks += block.blocks;
+            groups[at - 1].bytes += block.bytes;
+            continue;
+        }
+        if (count == room)
+            bail("more groups than this test can hold");
+        memmove(&groups[at + 1], &groups[at], (count - at) * sizeof *groups);
+        groups[at] = block;
+        count++;
+    }
+    return count;
+}
+
+enum { ROOM = 256 };
+
+/* Sampled blocks come back with the estimates that their samples give, to the last bit. */
+static bool same_blocks(const struct mprof_snapshot *a, const struct mprof_snapshot *b, uint32_t stack)
+{
+    struct mprof_block wrote[ROOM], read[ROOM];
+    size_t count = grouped(a, stack, wrote, ROOM - 1);
+    bool fine = check(grouped(b, stack, read, ROOM - 1) == count, "stack %u: %zu records", stack, count);
+    for (size_t i = 0; fine && i < count; i++) {
+        struct mprof_figures figures = {0};
+        mprof_figures_add_samples(&figures, wrote[i].size, wrote[i].rate, wrote[i].samples);
+        fine = check(read[i].size == wrote[i].size && read[i].domain == wrote[i].domain &&
+                         same(read[i].rate, wrote[i].rate) && read[i].samples == wrote[i].samples &&
+                         same(read[i].blocks, figures.blocks) && same(read[i].bytes, figures.bytes),
+                     "stack %u: %" PRIu64 " of size %" PRIu64 " rate %g bytes %.17g; read %" PRIu64 " of size %" PRIu64
+                     " rate %g bytes %.17g",
+                     stack, wrote[i].samples, wrote[i].size, wrote[i].rate, figures.bytes, read[i].samples,
+                     read[i].size, read[i].rate, read[i].bytes);
+    }
+    return fine;
+}
+
+static bool same_meta(const struct mprof_meta *a, const struct mprof_meta *b)
+{
+    return same(a->sample_rate, b->sample_rate) && a->max_frames == b->max_frames && a->drops == b->drops &&
+           a->thinnings == b->thinnings && a->start_ns == b->start_ns && a->time_ns == b->time_ns &&
+           a->peak_ns == b->peak_ns && a->recording == b->recording;
+}
+
+static bool same_snapshot(const struct mprof_snapshot *a, const struct mprof_snapshot *b, bool blocks)
+{
+    bool fine = check(same_meta(mprof_snapshot_meta(a), mprof_snapshot_meta(b)), "meta");
+    uint32_t stacks = mprof_snapshot_stack_count(a), comments = mprof_snapshot_comment_count(a);
+    fine = fine && check(mprof_snapshot_stack_count(b) == stacks, "%u stacks", stacks);
+    fine = fine && check(mprof_snapshot_comment_count(b) == comments, "%u comments", comments);
+    for (uint32_t i = 0; fine && i < comments; i++)
+        fine = check(same_string(a, mprof_snapshot_comment(a, i), b, mprof_snapshot_comment(b, i)), "comment %u", i);
+    for (uint32_t i = 0; fine && i < stacks; i++) {
+        const struct mprof_stack *x = &mprof_snapshot_stacks(a)[i], *y = &mprof_snapshot_stacks(b)[i];
+        fine = check(same_path(a, x->node, b, y->node), "path of stack %u", i) &&
+               check(x->frames == y->frames && x->total_frames == y->total_frames, "frames of stack %u", i) &&
+               check(same_total(&x->alloc, &y->alloc), "alloc of stack %u", i) &&
+               check(same_total(&x->peak, &y->peak), "peak of stack %u", i) && (!blocks || same_blocks(a, b, i));
+    }
+    return fine;
+}
+
+/* ---- helpers ---- */
+
+struct file {
+    struct mprof_arena arena;
+    unsigned char *bytes;
+    size_t length;
+};
+
+static void encode(struct file *file, const struct mprof_snapshot *snapshot, const struct mprof_encode_options *options)
+{
+    mprof_arena_init(&file->arena, 0);
+    if (mprof_pprof_encode(snapshot, options, &file->arena, &file->bytes, &file->length) < 0)
+        bail("no memory to encode");
+}
+
+static struct mprof_snapshot *decode(const struct file *file)
+{
+    struct mprof_snapshot *snapshot;
+    struct mprof_decode_error error;
+    if (mprof_pprof_decode(file->bytes, file->length, &snapshot, &error) < 0)
+        bail("cannot read what was written: %s", error.text);
+    return snapshot;
+}
+
+static struct mprof_snapshot *through_file(const struct mprof_snapshot *snapshot,
+                                           const struct mprof_encode_options *options)
+{
+    struct file file;
+    encode(&file, snapshot, options);
+    struct mprof_snapshot *read = decode(&file);
+    mprof_arena_drop(&file.arena);
+    return read;
+}
+
+/* Sum of one column over all samples of a file that we wrote. */
+static int64_t column_sum(const struct file *file, unsigned column)
+{
+    struct mprof_wire top = {.bytes = file->bytes, .end = file->length};
+    struct mprof_field field;
+    int64_t sum = 0;
+    while (mprof_wire_next(&top, &field) > 0) {
+        struct mprof_field inner;
+        struct mprof_wire sample = field.body;
+        if (field.number != MPROF_PROFILE_SAMPLE)
+            continue;
+        while (mprof_wire_next(&sample, &inner) > 0) {
+            uint64_t value = 0;
+            if (inner.number != MPROF_SAMPLE_VALUE)
+                continue;
+            for (unsigned i = 0; i <= column; i++)
+                if (mprof_wire_varint(&inner.body, &value) < 0)
+                    bail("sample without column %u", column);
+            sum += (int64_t)value;
+        }
+    }
+    return sum;
+}
+
+static struct mprof_figures total_inuse(const struct mprof_snapshot *snapshot)
+{
+    struct mprof_figures sum = {0};
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
+        mprof_figures_add(&sum, &mprof_snapshot_stacks(snapshot)[i].inuse);
+    return sum;
+}
+
+/* ---- the tests ---- */
+
+static void test_sampled(void)
+{
+    static const double rates[] = {2.0, 16.0, 4096.0, 131072.0, 524288.0, 0x1p40};
+    for (unsigned r = 0; r < sizeof rates / sizeof *rates; r++) {
+        bool fine = true;
+        for (uint64_t seed = 1; fine && seed <= 10; seed++) {
+            unsigned kind = (seed % 2 ? MIXED_RATES : 0) | (seed % 3 ? 0 : FEW_SIZES) | (seed % 5 ? 0 : LARGE_SIZES);
+            struct mprof_snapshot *a = random_snapshot(seed, rates[r], 60, kind);
+            struct file file;
+            encode(&file, a, NULL);
+            struct mprof_snapshot *b = decode(&file);
+            struct mprof_snapshot *c = through_file(b, NULL);
+            struct mprof_figures sum = total_inuse(a);
+            fine = check(same_snapshot(a, b, true), "seed %" PRIu64, seed) &&
+                   check(same_snapshot(b, c, true), "seed %" PRIu64 ", a second time", seed) &&
+                   check(fabs((double)column_sum(&file, MPROF_COLUMN_INUSE + 1) - sum.bytes) <= 0.5 + 1e-12 * sum.bytes,
+                         "sum of inuse_space is the rounded total %.3f", sum.bytes) &&
+                   check(fabs((double)column_sum(&file, MPROF_COLUMN_INUSE) - sum.blocks) <= 0.5 + 1e-12 * sum.blocks,
+                         "sum of inuse_objects is the rounded total %.3f", sum.blocks);
+            mprof_arena_drop(&file.arena);
+            mprof_snapshot_decref(a);
+            mprof_snapshot_decref(b);
+            mprof_snapshot_decref(c);
+        }
+        ok(fine, "sampled at %g: everything comes back", rates[r]);
+    }
+}
+
+static void test_exact(void)
+{
+    bool fine = true;
+    for (uint64_t seed = 1; fine && seed <= 10; seed++) {
+        struct mprof_snapshot *a = random_snapshot(seed, 1.0, 60, FEW_SIZES);
+        struct mprof_snapshot *b = through_file(a, NULL);
+        fine = check(same_snapshot(a, b, true), "seed %" PRIu64, seed);
+        mprof_snapshot_decref(a);
+        mprof_snapshot_decref(b);
+    }
+    ok(fine, "exact, up to 32 sizes a stack: everything comes back");
+
+    struct mprof_builder *builder = mprof_builder_new();
+    struct mprof_stack stack = {.node = 0};
+    uint32_t index;
+    mprof_builder_stack(builder, &stack, &index);
+    for (uint64_t size = 1; size <= 1000; size++) {
+        struct mprof_block block = {.size = size, .samples = 1, .blocks = 1, .bytes = (double)size, .rate = 1};
+        mprof_builder_block(builder, &block);
+    }
+    struct mprof_meta meta = {.sample_rate = 1.0};
+    struct mprof_snapshot *a = mprof_builder_finish(builder, &meta);
+    struct mprof_snapshot *b = through_file(a, NULL);
+    is_uint(mprof_snapshot_block_count(b), 10, "1000 sizes become 10 classes");
+    uint64_t low = 1;
+    fine = true;
+    for (size_t i = 0; i < mprof_snapshot_block_count(b); i++, low *= 2) {
+        struct mprof_block block;
+        mprof_snapshot_block(b, i, &block);
+        uint64_t high = low == 512 ? 1000 : 2 * low - 1;
+        uint64_t count = high - low + 1;
+        fine =
+            fine && check(same(block.blocks, (double)count) && same(block.bytes, (double)((low + high) * count / 2)) &&
+                              block.size == (low + high + 1) / 2 && block.samples == count,
+                          "class from %" PRIu64, low);
+    }
+    ok(fine, "a class holds its blocks, its bytes and its mean size");
+    is_double(total_inuse(b).bytes, 500500.0, "no byte is lost");
+    is_double(total_inuse(b).samples, 1000.0, "no block is lost");
+    mprof_snapshot_decref(a);
+    mprof_snapshot_decref(b);
+}
+
+static void test_selection(void)
+{
+    struct mprof_snapshot *all = random_snapshot(7, 4096.0, 30, 0);
+    size_t count = mprof_snapshot_block_count(all);
+    uint32_t stacks = mprof_snapshot_stack_count(all);
+    uint32_t *selection = calloc(count, sizeof *selection);
+    unsigned char *mask = calloc(stacks, 1);
+    unsigned char *named = calloc(stacks, 1);
+    struct mprof_encode_options options = {.selection = selection};
+    double bytes = 0.0, masked = 0.0;
+    uint32_t kept = 0, kept_both = 0;
+    for (uint32_t i = 0; i < stacks; i += 2)
+        mask[i] = 1;
+    for (size_t i = 0; i < count; i += 3) {
+        struct mprof_block block;
+        mprof_snapshot_block(all, i, &block);
+        selection[options.selected++] = (uint32_t)i;
+        kept += !named[block.stack];
+        kept_both += mask[block.stack] != 0;
+        named[block.stack] = 1;
+        bytes += block.bytes;
+        masked += mask[block.stack] ? block.bytes : 0.0;
+    }
+    struct mprof_snapshot *some = through_file(all, &options);
+    is_uint(mprof_snapshot_stack_count(some), kept, "only the stacks of selected blocks are written");
+    is_near(total_inuse(some).bytes, bytes, 1e-6 * bytes, "only selected blocks are written");
+    mprof_snapshot_decref(some);
+
+    options.stack_mask = mask;
+    some = through_file(all, &options);
+    is_uint(mprof_snapshot_stack_count(some), (stacks + 1) / 2, "a mask decides on the stacks");
+    is_near(total_inuse(some).bytes, masked, 1e-6 * bytes, "blocks must be selected and in a stack of the mask");
+    is_double(total_inuse(some).samples, kept_both, "and none of them is lost");
+    mprof_snapshot_decref(some);
+
+    options = (struct mprof_encode_options){.selection = selection, .selected = 0};
+    struct file file;
+    encode(&file, all, &options);
+    some = decode(&file);
+    is_uint(mprof_snapshot_stack_count(some), 0, "an empty selection writes no stack");
+    bool found = false;
+    for (size_t i = 0; i + 5 < file.length; i++)
+        found = found || memcmp(file.bytes + i, "/srv/", 5) == 0;
+    ok(!found, "and no name of one");
+    mprof_arena_drop(&file.arena);
+    mprof_snapshot_decref(some);
+    mprof_snapshot_decref(all);
+    free(selection);
+    free(mask);
+    free(named);
+}
+
+static void test_meta(void)
+{
+    static const struct {
+        double rate;
+        double back;
+    } rates[] = {{0.0, 1.0}, {1.0, 1.0}, {1000.5, 1000.5}, {524288.0, 524288.0}, {0x1p62, 0x1p62}};
+    for (unsigned i = 0; i < sizeof rates / sizeof *rates; i++) {
+        struct mprof_meta meta = {.sample_rate = rates[i].rate};
+        struct mprof_snapshot *a = mprof_builder_finish(mprof_builder_new(), &meta);
+        struct mprof_snapshot *b = through_file(a, NULL);
+        is_double(mprof_snapshot_meta(b)->sample_rate, rates[i].back, "sample rate %g", rates[i].rate);
+        is_uint(mprof_snapshot_comment_count(b), 0, "its comment is not left over");
+        mprof_snapshot_decref(a);
+        mprof_snapshot_decref(b);
+    }
+}
+
+static void test_names(void)
+{
+    static const struct {
+        const char *name;
+        const char *written;
+    } names[] = {
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d"},
+        {"lone \xed\xb2\x80 surrogate", "lone \\udc80 surrogate"},
+        {"two \xed\xa0\xbd\xed\xb0\x8d", "two \\ud83d\\udc0d"},
+        {"\xff\x80", "\\xff\\x80"},
+        {"overlong \xc0\x80 \xe0\x80\x80 \xf0\x80\x80\x80", "overlong \\xc0\\x80 \\xe0\\x80\\x80 \\xf0\\x80\\x80\\x80"},
+        {"beyond \xf4\x90\x80\x80", "beyond \\xf4\\x90\\x80\\x80"},
+        {"\xf4\x8f\xbf\xbf last", "\xf4\x8f\xbf\xbf last"},
+        {"cut \xe2\x82", "cut \\xe2\\x82"},
+        {"cut \xed\xb2", "cut \\xed\\xb2"},
+        {"back\\slash", "back\\slash"},
+    };
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        struct mprof_builder *builder = mprof_builder_new();
+        struct mprof_function function = {.firstlineno = 1};
+        struct mprof_node node = {.line = 2};
+        struct mprof_stack stack = {.alloc = {.blocks = 1.0, .bytes = 1.0, .samples = 1.0, .seen = 1.0}};
+        struct mprof_meta meta = {.sample_rate = 1.0};
+        uint32_t index;
+        mprof_builder_string(builder, names[i].name, strlen(names[i].name), &function.name);
+        mprof_builder_function(builder, &function, &node.function);
+        mprof_builder_node(builder, &node, &stack.node);
+        mprof_builder_stack(builder, &stack, &index);
+        struct mprof_snapshot *a = mprof_builder_finish(builder, &meta);
+        struct mprof_snapshot *b = through_file(a, NULL);
+        size_t length;
+        const struct mprof_node *read = &mprof_snapshot_nodes(b)[mprof_snapshot_stacks(b)[0].node];
+        const char *text = mprof_snapshot_string(b, mprof_snapshot_functions(b)[read->function].name, &length);
+        ok(length == strlen(names[i].written) && memcmp(text, names[i].written, length) == 0,
+           "name %u is written as UTF-8", i);
+        mprof_snapshot_decref(a);
+        mprof_snapshot_decref(b);
+    }
+}
+
+/* Every request of the encoder may be refused. */
+static void test_encode_no_memory(void)
+{
+    struct mprof_snapshot *snapshot = random_snapshot(3, 4096.0, 3000, MIXED_RATES);
+    bool clean = true;
+    uint64_t n = 0;
+    int code = -1;
+    while (code < 0 && n < 1000) {
+        struct mprof_arena arena;
+        unsigned char *bytes = NULL;
+        size_t length = 0;
+        mprof_arena_init(&arena, 0);
+        arena.fail_at = ++n;
+        arena.fail_count = 1;
+        code = mprof_pprof_encode(snapshot, NULL, &arena, &bytes, &length);
+        clean = clean && check(code == 0 || arena.large == NULL, "request %" PRIu64 ": a mapping is left", n);
+        mprof_arena_drop(&arena);
+    }
+    ok(n > 15 && n < 1000, "encode: each of %" PRIu64 " requests can fail", n - 1);
+    ok(clean, "encode: and nothing stays taken");
+    mprof_snapshot_decref(snapshot);
+}
+
+static void test_decode_no_memory(void)
+{
+    struct mprof_snapshot *snapshot = random_snapshot(3, 4096.0, 2000, MIXED_RATES);
+    struct file file;
+    encode(&file, snapshot, NULL);
+    for (unsigned which = 0; which < 2; which++) {
+        bool clean = true;
+        uint64_t n = 0;
+        int code = -1;
+        while (code < 0 && n < 1000) {
+            struct mprof_arena arena;
+            struct mprof_decode_error error;
+            struct mprof_snapshot *read = NULL;
+            n++;
+            mprof_arena_init(&arena, 0);
+            arena.fail_at = which ? n : 0;
+            arena.fail_count = 1;
+            struct mprof_builder *builder = mprof_builder_new_limited(0, which ? 0 : n, 1);
+            code = mprof_decode_with(file.bytes, file.length, builder, &arena, &read, &error);
+            clean = clean && check(arena.large == NULL, "request %" PRIu64 ": a mapping is left", n);
+            if (code == 0)
+                mprof_snapshot_decref(read);
+            else
+                clean = clean && check(error.memory && strcmp(error.text, "out of memory") == 0, "says %s", error.text);
+            mprof_arena_drop(&arena);
+        }
+        ok(n > 5 && n < 1000, "decode, %s: each of %" PRIu64 " requests can fail", which ? "tables" : "snapshot",
+           n - 1);
+        ok(clean, "decode: and nothing stays taken");
+    }
+    mprof_arena_drop(&file.arena);
+    mprof_snapshot_decref(snapshot);
+}
+
+static void test_large(void)
+{
+    struct mprof_snapshot *a = random_snapshot(11, 524288.0, 100000, FEW_BLOCKS);
+    struct file file;
+    int64_t start = mprof_os_monotonic_ns();
+    encode(&file, a, NULL);
+    int64_t middle = mprof_os_monotonic_ns();
+    struct mprof_snapshot *b = decode(&file);
+    int64_t end = mprof_os_monotonic_ns();
+    diag("%u stacks, %zu blocks, %u nodes: %zu bytes, encode %.0f ms, decode %.0f ms, snapshot %zu bytes",
+         mprof_snapshot_stack_count(a), mprof_snapshot_block_count(a), mprof_snapshot_node_count(a), file.length,
+         (double)(middle - start) * 1e-6, (double)(end - middle) * 1e-6, mprof_snapshot_memory(b));
+    ok(same_snapshot(a, b, false), "100000 stacks come back");
+    is_near(total_inuse(b).bytes / total_inuse(a).bytes, 1.0, 1e-9, "with what is in use");
+    is_double(total_inuse(b).samples, total_inuse(a).samples, "and every sample");
+    mprof_arena_drop(&file.arena);
+    mprof_snapshot_decref(a);
+    mprof_snapshot_decref(b);
+}
+
+int main(void)
+{
+    test_sampled();
+    test_exact();
+    test_selection();
+    test_meta();
+    test_names();
+    test_encode_no_memory();
+    test_decode_no_memory();
+    test_large();
+    return done();
+}
