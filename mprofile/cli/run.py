@@ -5,8 +5,8 @@ WHAT    Replaces itself by a new interpreter that is given the program and its a
         is in the environment: a directory in front of PYTHONPATH holds a `sitecustomize` that starts the profiler
         (bootstrap/sitecustomize.py) before the interpreter turns to the program. It takes itself out of the
         environment and of sys.path on the way, so neither the program nor its children find a trace of it.
-WHY     To run the program in here would mean to imitate `python`: __main__ and its attributes, sys.path, directories and
-        archives, tracebacks, the status after an interrupt, and a stack whose first frames are somebody else's. A
+WHY     To run the program in here would mean to imitate `python`: __main__ and its attributes, sys.path, directories
+        and archives, tracebacks, the status after an interrupt, and a stack whose first frames are somebody else's. A
         new interpreter does all that itself, on every version.
 LIMITS  An interpreter told to ignore its environment (-I, -E) or to leave out `site` (-S) cannot be started so.
 """
