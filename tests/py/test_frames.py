@@ -8,10 +8,10 @@ of the caller, so the three lists must be equal: file, name, first line, line, o
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import gc
 import importlib.util
+import os
 import sys
 import threading
 import types
@@ -41,7 +41,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     try:
         module = builder.load(tmp_path_factory.mktemp("probe"))
     except builder.NoCompilerError as error:
-        pytest.skip(str(error))
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
     assert isinstance(module, ModuleType)
     return module
 
@@ -528,23 +528,6 @@ def test_a_false_claim_to_the_gil_gives_no_other_stack(probe: ModuleType, spinni
             assert "spin" not in names(claimed)
 
 
-def test_asyncio_tasks(probe: ModuleType) -> None:
-    async def leaf() -> Stack:
-        await asyncio.sleep(0)
-        return agreed(probe)
-
-    async def parent() -> List[Stack]:
-        return list(await asyncio.gather(*(leaf() for _ in range(20))))
-
-    loop = asyncio.new_event_loop()
-    try:
-        stacks = loop.run_until_complete(parent())
-    finally:
-        loop.close()
-    assert len(stacks) == 20
-    assert all(names(stack)[0] == "leaf" for stack in stacks)
-
-
 # ---- frames inside an allocator hook ----------------------------------------------------
 
 
@@ -563,6 +546,10 @@ async def coroutine_maker() -> int:
     return 1
 
 
+def thrown_maker() -> Iterator[int]:
+    yield 1
+
+
 def calls_makers() -> List[object]:
     kept: List[object] = []
     for number in range(WARM):
@@ -572,6 +559,10 @@ def calls_makers() -> List[object]:
         kept.append(coroutine)
         coroutine.close()
         kept.append(bytes(40))
+        try:
+            thrown_maker().throw(KeyError)  # type: ignore[attr-defined]
+        except KeyError as error:
+            kept.append(error)
     return kept
 
 
@@ -586,12 +577,18 @@ def test_a_frame_in_construction_is_not_on_the_stack(probe: ModuleType) -> None:
     for stack in stacks:
         plain_names = [frame[0] for frame in stack]
         assert "generator_maker" not in plain_names
+        # throw() and, up to 3.10, close() raise in a generator that has not started.
         not_started = {frame[0] for frame in stack if frame[2] == NOT_STARTED}
-        # close() throws into a coroutine that has not started; from 3.11 on it just ends.
-        assert not_started <= ({"coroutine_maker"} if VERSION < (3, 11) else set())
+        assert not_started <= ({"coroutine_maker", "thrown_maker"} if VERSION < (3, 11) else set())
+        if plain_names[0] == "test_a_frame_in_construction_is_not_on_the_stack":
+            continue  # calls_makers has returned: its frame is being taken down
         where = plain_names.index("calls_makers")
         assert plain_names[where + 1] == "test_a_frame_in_construction_is_not_on_the_stack"
-        assert set(plain_names[:where]) <= {"closure_maker", "coroutine_maker"}
+        assert set(plain_names[:where]) <= {"closure_maker", "coroutine_maker", "thrown_maker"}
+    # The traceback of an exception thrown in is made in the generator's frame.
+    thrown = [stack for stack in stacks if stack[0][0] == "thrown_maker"]
+    assert len(thrown) >= WARM
+    assert {stack[0][1] for stack in thrown} == {thrown_maker.__code__.co_firstlineno}
     # The function object of the closure is made by a complete frame.
     own = closure_maker.__code__.co_firstlineno
     inside = [stack[0][1] - own for stack in stacks if stack[0][0] == "closure_maker"]

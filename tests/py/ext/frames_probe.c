@@ -196,21 +196,22 @@ static PyObject *probe_line_of(PyObject *self, PyObject *args)
     return PyLong_FromLong(mprof_lines_find((PyCodeObject *)code, offset));
 }
 
-PyDoc_STRVAR(compare_lines_doc,
-             "compare_lines(code) -> None, or (offset, line of line_of, line of PyCode_Addr2Line)\n\n"
-             "Compares every offset from -1 to ten past the end.");
+PyDoc_STRVAR(compare_lines_doc, "compare_lines(code, beyond) -> None, or (offset, line of line_of, line of\n"
+                                "PyCode_Addr2Line)\n\n"
+                                "Compares every offset from -1 to so many past the end.");
 static PyObject *probe_compare_lines(PyObject *self, PyObject *args)
 {
     (void)self;
     PyObject *code;
-    if (!PyArg_ParseTuple(args, "O!", &PyCode_Type, &code))
+    int beyond;
+    if (!PyArg_ParseTuple(args, "O!i", &PyCode_Type, &code, &beyond))
         return NULL;
     PyObject *bytecode = PyObject_GetAttrString(code, "co_code");
     if (bytecode == NULL)
         return NULL;
-    int end = (int)PyBytes_GET_SIZE(bytecode) + 10;
+    int end = (int)PyBytes_GET_SIZE(bytecode) + beyond;
     Py_DECREF(bytecode);
-    for (int i = -1; i <= end; i++) {
+    for (int i = -1; i < end; i++) {
         int ours = mprof_lines_find((PyCodeObject *)code, (uint32_t)i);
         int theirs = PyCode_Addr2Line((PyCodeObject *)code, i);
         if (ours != (theirs < 0 ? 0 : theirs))
