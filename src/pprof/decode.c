@@ -85,7 +85,8 @@ static void free_tables(struct mprof_decoder *d)
     mprof_arena_put(d->arena, d->strings, (d->string_count + 1) * sizeof *d->strings);
     mprof_arena_put(d->arena, d->places, (d->location_count + 1) * sizeof *d->places);
     mprof_arena_put(d->arena, d->lines, (d->line_count + 1) * sizeof *d->lines);
-    mprof_arena_put(d->arena, d->path, d->path_capacity * sizeof *d->path);
+    mprof_arena_put(d->arena, d->path.items, d->path.capacity * sizeof *d->path.items);
+    mprof_arena_put(d->arena, d->last_path.items, d->last_path.capacity * sizeof *d->last_path.items);
     mprof_idmap_free(&d->mappings, d->arena);
     mprof_idmap_free(&d->functions, d->arena);
     mprof_idmap_free(&d->locations, d->arena);

@@ -36,6 +36,12 @@ struct mprof_line {
     uint32_t line;
 };
 
+struct mprof_path { /* leaf first: indices in places */
+    uint32_t *items;
+    size_t count;
+    size_t capacity;
+};
+
 struct mprof_decoder {
     struct mprof_builder *builder;
     struct mprof_arena *arena;
@@ -66,9 +72,9 @@ struct mprof_decoder {
     double rate; /* the period, if it is one of bytes; else 1 */
     struct mprof_meta meta;
 
-    uint32_t *path; /* of the sample at hand, leaf first: indices in places */
-    size_t path_count;
-    size_t path_capacity;
+    struct mprof_path path;      /* of the sample at hand */
+    struct mprof_path last_path; /* of the one before; the same if it was of the same stack */
+    uint32_t last_node;
     size_t frames_left; /* bound on the frames of all samples, against locations of many lines */
 };
 

@@ -46,16 +46,17 @@ static int add_location(struct mprof_decoder *d, uint64_t id, size_t offset)
     uint32_t place = mprof_idmap_find(&d->locations, id);
     if (place == 0)
         return mprof_decode_fail(d, offset, "location id %" PRIu64 " is not defined", id);
-    if (d->path_count == d->path_capacity) {
-        size_t capacity = d->path_capacity ? 2 * d->path_capacity : 256;
-        uint32_t *path =
-            mprof_arena_resize(d->arena, d->path, d->path_capacity * sizeof *path, capacity * sizeof *path);
-        if (!path)
+    struct mprof_path *path = &d->path;
+    if (path->count == path->capacity) {
+        size_t capacity = path->capacity ? 2 * path->capacity : 256;
+        uint32_t *items =
+            mprof_arena_resize(d->arena, path->items, path->capacity * sizeof *items, capacity * sizeof *items);
+        if (!items)
             return mprof_decode_no_memory(d);
-        d->path = path;
-        d->path_capacity = capacity;
+        path->items = items;
+        path->capacity = capacity;
     }
-    d->path[d->path_count++] = place - 1;
+    path->items[path->count++] = place - 1;
     return 0;
 }
 
@@ -151,20 +152,35 @@ static int read_sample(struct mprof_decoder *d, struct sample *sample, const str
 static int build_node(struct mprof_decoder *d, size_t offset, uint32_t *node)
 {
     *node = 0;
-    for (size_t i = d->path_count; i > 0; i--) {
-        const struct mprof_place *place = &d->places[d->path[i - 1]];
+    for (size_t i = d->path.count; i > 0; i--) {
+        const struct mprof_place *place = &d->places[d->path.items[i - 1]];
         if (place->count > d->frames_left)
             return mprof_decode_fail(d, offset, "samples have too many frames for the size of the profile");
         d->frames_left -= place->count;
         for (uint32_t k = place->count; k > 0; k--) {
             const struct mprof_line *line = &d->lines[place->first + k - 1];
-            if (d->path_count == 1 && place->count == 1 && line->function == d->no_frame && line->line == 0)
+            if (d->path.count == 1 && place->count == 1 && line->function == d->no_frame && line->line == 0)
                 return 0;
             struct mprof_node frame = {.parent = *node, .function = line->function, .line = line->line};
             if (mprof_builder_node(d->builder, &frame, node) < 0)
                 return mprof_decode_no_memory(d);
         }
     }
+    return 0;
+}
+
+/* The samples of one stack follow one another, as a rule. */
+static int find_node(struct mprof_decoder *d, size_t offset, uint32_t *node)
+{
+    struct mprof_path path = d->path, last = d->last_path;
+    bool known = path.count > 0 && path.count == last.count &&
+                 memcmp(path.items, last.items, path.count * sizeof *path.items) == 0;
+    if (!known && build_node(d, offset, &d->last_node) < 0)
+        return -1;
+    *node = d->last_node;
+    d->last_path = path;
+    d->path = last;
+    d->path.count = 0;
     return 0;
 }
 
@@ -245,11 +261,10 @@ static void total(const struct mprof_decoder *d, const struct sample *sample, un
 int mprof_decode_sample(struct mprof_decoder *d, const struct mprof_field *field)
 {
     struct sample sample = {0};
-    d->path_count = 0;
     if (read_sample(d, &sample, field) < 0)
         return -1;
     struct mprof_stack stack = {0};
-    if (build_node(d, field->start, &stack.node) < 0)
+    if (find_node(d, field->start, &stack.node) < 0)
         return -1;
     uint64_t frames = sample.label[MPROF_LABEL_TOTAL_FRAMES];
     stack.total_frames = frames < UINT32_MAX ? (uint32_t)frames : UINT32_MAX;
