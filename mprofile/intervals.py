@@ -142,9 +142,9 @@ def size_interval(
     inferred = max(0.0, estimate - sure)
     variance = max(0.0, variance)
     weight = variance / inferred if inferred > 0.0 else rate
-    # Blocks of one size have weight s/p, from R for the smallest upwards, and p rises with it.
-    chance = max(0.0, 1.0 - rate / weight) if weight > 0.0 else 1.0
-    low = sure + _inferred_low(inferred, variance, chance, level)
+    # Blocks of one size have weight s/p, from R for the smallest upwards.
+    largeness = max(0.0, 1.0 - rate / weight) if weight > 0.0 else 1.0
+    low = sure + _inferred_low(inferred, variance, largeness, level)
     high = sure + _inferred_high(inferred, variance, rate, level)
     return (max(sure, min(low, estimate)), max(high, estimate))
 
@@ -185,9 +185,9 @@ def count_interval(
     inferred = max(0.0, estimate - samples)
     variance = max(0.0, variance)
     weight = variance / inferred if inferred > 0.0 else 1.0
-    # Blocks of one size have weight 1/p.
-    chance = min(1.0, 1.0 / weight) if weight > 0.0 else 1.0
-    low = samples + _inferred_low(inferred, variance, chance, level)
+    # Blocks of one size have weight 1/p. The same figure as for bytes, as s/R = -ln(1 - p).
+    largeness = 1.0 + 1.0 / (weight * math.log1p(-1.0 / weight)) if weight > 1.0 else 1.0
+    low = samples + _inferred_low(inferred, variance, largeness, level)
     high = samples + _inferred_high(inferred, variance, max(unseen, weight), level)
     return (max(float(samples), min(low, estimate)), max(high, estimate))
 
@@ -293,18 +293,18 @@ def _extra_samples(level: float, half: float) -> float:
     return root * root
 
 
-def _inferred_low(inferred: float, variance: float, chance: float, level: float) -> float:
+def _inferred_low(inferred: float, variance: float, largeness: float, level: float) -> float:
     """Return the lower end for the inferred part: w max(0, sqrt(n + c - pull) - z/2)^2.
 
-    chance is the p of blocks of one size that would have this weight. The larger it is, the
-    more the number of missed blocks is a whole number that may well be zero: hence its part
-    in the pull.
+    largeness is 1 - R p/s for blocks of one size that would have this weight: from 0 for the
+    smallest towards 1 for those much larger than R. The larger they are, the more the number
+    of missed blocks is a whole number that may well be zero: hence its part in the pull.
     """
     if inferred <= 0.0 or variance <= 0.0:
         return 0.0
     half = _half_quantile(level)
     n = inferred * inferred / variance
-    n += _extra_samples(level, half) - _LOWER_PULL / (n + _LOWER_OFFSET) - chance
+    n += _extra_samples(level, half) - _LOWER_PULL / (n + _LOWER_OFFSET) - largeness
     if n <= half * half:
         return 0.0
     root = math.sqrt(n) - half
