@@ -384,8 +384,7 @@ Scenario = Callable[[ModuleType], Tuple[Stack, List[str]]]
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.__name__))
 def test_stack_is_that_of_getframe(probe: ModuleType, scenario: Scenario) -> None:
-    rounds = 5 if scenario is collected else WARM
-    for _ in range(rounds):
+    for _ in range(5 if scenario is collected else WARM):
         stack, leading = scenario(probe)
         assert names(stack)[: len(leading)] == leading
         assert "test_stack_is_that_of_getframe" in names(stack)
@@ -431,7 +430,6 @@ def test_recursion_of_a_hundred_thousand_frames(probe: ModuleType) -> None:
             results.append(probe.both(ALL))
             results.append(probe.count(7, ALL))
             results.append(probe.count(7, 1000))
-            results.append(probe.count(0, ALL))
             return
         recurse(n - 1)
 
@@ -448,12 +446,11 @@ def test_recursion_of_a_hundred_thousand_frames(probe: ModuleType) -> None:
     finally:
         sys.setrecursionlimit(limit)
         threading.stack_size(size)
-    (before, official, after), rest, bounded, nothing = results
+    (before, official, after), rest, bounded = results
     assert before == official == after
     assert names(official).count("recurse") == depth
     assert rest == (7, len(official) - 7, False)
     assert bounded == (7, 1000, False)
-    assert nothing == (0, len(official), False)
 
 
 def test_the_walk_stops_at_max_and_says_what_is_left(probe: ModuleType) -> None:
