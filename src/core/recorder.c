@@ -204,6 +204,18 @@ static int register_once(struct mprof_recorder *r)
     return 0;
 }
 
+/* Gaps that were drawn before mean nothing now. Threads come by at their next allocation and draw one at the rate in
+ * force. A thread that is just counting down may overwrite the 0; it then finishes its old gap, which delays its first
+ * sample and loses nothing else. Exact mode does not look at the countdown. */
+static void begin_session_locked(struct mprof_recorder *r)
+{
+    __atomic_store_n(&r->session, r->session + 1, __ATOMIC_RELAXED);
+    for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
+        if (thread->tls && thread != r->orphan)
+            __atomic_store_n(&thread->tls->countdown, 0, __ATOMIC_RELAXED);
+    }
+}
+
 int mprof_recorder_start(const struct mprof_recorder_options *options)
 {
     struct mprof_recorder *r = &mprof_recorder;
@@ -214,16 +226,9 @@ int mprof_recorder_start(const struct mprof_recorder_options *options)
         r->options = *options;
         r->thread_serial = 0;
         if (register_once(r) == 0 && reset_tables_locked(r) == 0) {
-            __atomic_store_n(&r->session, r->session + 1, __ATOMIC_RELAXED);
             __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
             __atomic_store_n(&mprof_recorder_exact, r->exact, __ATOMIC_RELAXED);
-            /* Threads come by at their next allocation and draw a gap at the new rate. A thread that is just counting
-             * down may overwrite the 0; it then finishes its old gap, which delays its first sample and loses nothing
-             * else. Exact mode does not look at the countdown. */
-            for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
-                if (thread->tls && thread != r->orphan)
-                    __atomic_store_n(&thread->tls->countdown, 0, __ATOMIC_RELAXED);
-            }
+            begin_session_locked(r);
             result = 0;
         } else {
             deactivate_locked(r);
@@ -247,9 +252,12 @@ int mprof_recorder_clear(void)
     struct mprof_recorder *r = &mprof_recorder;
     int result = 0;
     mprof_recorder_lock(r);
-    if (r->active && reset_tables_locked(r) != 0) {
-        deactivate_locked(r);
-        result = -1;
+    if (r->active) {
+        result = reset_tables_locked(r);
+        if (result == 0)
+            begin_session_locked(r);
+        else
+            deactivate_locked(r);
     }
     mprof_recorder_unlock(r);
     return result;

@@ -47,7 +47,7 @@ struct mprof_recorder {
     bool active;
     bool exact; /* sample_rate <= 1 */
     bool finalizing;
-    uint64_t session;    /* counts starts */
+    uint64_t session;    /* counts starts and clears: gaps from an older one are void */
     uint64_t generation; /* counts starts, clears and prunes: indices of stacks from an older one mean nothing */
     uint64_t epoch;      /* generation, and deaths of code objects: remembered paths from an older one are void */
     struct mprof_recorder_options options;
