@@ -12,6 +12,8 @@ import platform
 import sys
 from typing import List, Optional, Sequence
 
+from mprofile.cli.parser import Parser
+
 COMMANDS = {
     "run": "run a Python program and write its heap profile",
     "report": "print where the memory of a profile was allocated",
@@ -36,13 +38,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return status
 
     listing = "\n".join("  {:8}{}".format(name, text) for name, text in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        prog="mprofile",
-        usage="mprofile [--version] [--help] COMMAND ...",
-        description="A heap profiler for Python programs.\n\ncommands:\n" + listing,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "A heap profiler for Python programs.\n\ncommands:\n" + listing
+    parser = Parser("mprofile", "mprofile [--version] [--help] COMMAND ...", description, EPILOG)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args(rest)

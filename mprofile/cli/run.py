@@ -21,6 +21,7 @@ import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mprofile._sizes import parse_size
+from mprofile.cli.parser import Parser
 
 DEFAULT_SAMPLE_RATE = "512K"
 DEFAULT_MAX_FRAMES = 128
@@ -30,6 +31,8 @@ VARIABLE = "MPROFILE_RUN"
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap")
 
 USAGE = "mprofile run [--sample-rate SIZE] [--max-frames N] [-o FILE] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]"
+
+DESCRIPTION = "Run a Python program as `python` would, and write its heap profile when it ends."
 
 EPILOG = """\
 SCRIPT is a file, or a directory or zip archive with a __main__.py. What follows it belongs to the program.
@@ -96,15 +99,8 @@ def frame_count(text: str) -> int:
     return int(text)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mprofile run",
-        usage=USAGE,
-        description="Run a Python program as `python` would, and write its heap profile when it ends.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def make_parser() -> Parser:
+    parser = Parser("mprofile run", USAGE, DESCRIPTION, EPILOG)
     parser.add_argument(
         "--sample-rate",
         type=sample_rate,

@@ -76,7 +76,7 @@ class Session:
         profile = Profile.from_snapshot(snapshot)
         profile.write(self.output, comments=self.comments())
         return "\n{}\nmprofile: wrote {}\nmprofile: next, type: mprofile report {}\n".format(
-            table.summary(profile, limit=TABLE_ROWS), self.shown, shlex.quote(self.shown)
+            table.render(profile, limit=TABLE_ROWS), self.shown, shlex.quote(self.shown)
         )
 
     def on_sigterm(self, number: int, frame: Optional[FrameType]) -> None:
@@ -131,4 +131,6 @@ def begin(settings: Dict[str, Any]) -> None:
             after_in_parent=session.after_fork_in_parent,
             after_in_child=session.after_fork_in_child,
         )
+    # MPROFILERATE in the environment may have started it already; what was asked for here counts.
+    mprofile.stop()
     mprofile.start(max_frames=settings["max_frames"], sample_rate=settings["sample_rate"])

@@ -235,7 +235,7 @@ def test_order_at_the_end(tmp_path: pathlib.Path) -> None:
     )
     done = run(tmp_path, "program.py")
     assert done.stdout.splitlines() == ["main", "thread", "atexit False"]
-    assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse_bytes > 3 << 20
+    assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse.bytes > 3 << 20
 
 
 def start(tmp_path: pathlib.Path, text: str) -> "subprocess.Popen[str]":
@@ -267,7 +267,7 @@ def test_sigterm_writes_the_profile_and_kills(tmp_path: pathlib.Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
     assert "mprofile: wrote out.pb.gz\n" in errors
-    assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse_bytes > 500_000
+    assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse.bytes > 500_000
 
 
 def test_a_handler_of_the_program_wins(tmp_path: pathlib.Path) -> None:
@@ -378,7 +378,7 @@ def test_table_and_comments(tmp_path: pathlib.Path) -> None:
     profile = Profile.read(str(tmp_path / "out.pb.gz"))
     comments = dict(
         comment[len("mprofile: ") :].split("=", 1)
-        for comment in profile.meta["comments"]
+        for comment in profile.comments
         if comment.startswith("mprofile: ")
     )
     assert comments["command"] == "program.py 'an argument'"
@@ -392,7 +392,7 @@ def test_exact_mode(tmp_path: pathlib.Path) -> None:
     done = execute(command("run", "--sample-rate", "0", "-o", "out.pb.gz", "program.py"), tmp_path)
     assert done.returncode == 0, done.stderr
     rows = Profile.read(str(tmp_path / "out.pb.gz")).rows(by="line")
-    assert max(row.inuse_blocks for row in rows if row.filename.endswith("program.py")) >= 200
+    assert max(row.flat.inuse.blocks for row in rows if row.filename.endswith("program.py")) >= 200
 
 
 def test_directory_that_vanishes(tmp_path: pathlib.Path) -> None:
@@ -441,11 +441,10 @@ def test_bad_input(tmp_path: pathlib.Path, words: List[str], parts: List[str]) -
     done = execute(command("run", *words), tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("mprofile run: error: ")
+    assert done.stderr.startswith("mprofile run: error: ")
+    assert done.stderr.count("\n") == 1
     for part in parts:
-        assert part in last
-    assert "Traceback" not in done.stderr
+        assert part in done.stderr
 
 
 def test_interpreter_that_ignores_its_environment(tmp_path: pathlib.Path) -> None:
