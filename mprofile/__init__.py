@@ -34,18 +34,9 @@ from mprofile._core import (
     stop,
 )
 from mprofile._version import __version__
-from mprofile.snapshot import (
-    BaseFilter,
-    DomainFilter,
-    Filter,
-    Frame,
-    Snapshot,
-    Statistic,
-    StatisticDiff,
-    Trace,
-    Traceback,
-    read_pprof,
-)
+from mprofile.filters import BaseFilter, DomainFilter, Filter
+from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
+from mprofile.traces import Frame, Trace, Traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -102,9 +102,7 @@ def read_file(path_or_file: Union[StrPath, IO[bytes]], limit: int) -> bytes:
     else:
         data = path_or_file.read(limit + 1)
     if not isinstance(data, bytes):
-        raise TypeError(
-            "%s must be open for reading bytes, not %s" % (name_of(path_or_file), type(data).__name__)
-        )
+        raise TypeError("%s must be open for reading bytes, not %s" % (name_of(path_or_file), type(data).__name__))
     if len(data) > limit:
         raise ValueError("%s: larger than the limit of %d bytes" % (name_of(path_or_file), limit))
     return _decompress(path_or_file, data, limit) if data[:2] == b"\x1f\x8b" else data

@@ -140,9 +140,7 @@ class Row:
 
     def _measures(self, first: int) -> Measures:
         start = self._offset + first * _DOUBLES.size
-        return Measures(
-            *(Figures(self._data, start + i * _DOUBLES.size, self._sampling) for i in range(_MEASURES))
-        )
+        return Measures(*(Figures(self._data, start + i * _DOUBLES.size, self._sampling) for i in range(_MEASURES)))
 
     @property
     def flat(self) -> Measures:
