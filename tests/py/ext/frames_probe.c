@@ -310,6 +310,22 @@ static PyObject *probe_check(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(immortalize_doc, "immortalize(object)\n\n"
+                              "It is never freed; where Python has immortal objects it is one of them.");
+static PyObject *probe_immortalize(PyObject *self, PyObject *args)
+{
+    (void)self;
+    PyObject *object;
+    if (!PyArg_ParseTuple(args, "O", &object))
+        return NULL;
+#ifdef _Py_IMMORTAL_INITIAL_REFCNT
+    Py_SET_REFCNT(object, (Py_ssize_t)_Py_IMMORTAL_INITIAL_REFCNT);
+#else
+    Py_INCREF(object);
+#endif
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(walk_time_doc, "walk_time(max, rounds) -> (frames, nanoseconds a walk)");
 static PyObject *probe_walk_time(PyObject *self, PyObject *args)
 {
@@ -452,6 +468,7 @@ static PyMethodDef probe_methods[] = {
     {"find_lines", probe_find_lines, METH_VARARGS, find_lines_doc},
     {"name_bytes", probe_name_bytes, METH_VARARGS, name_bytes_doc},
     {"check", probe_check, METH_VARARGS, check_doc},
+    {"immortalize", probe_immortalize, METH_VARARGS, immortalize_doc},
     {"walk_time", probe_walk_time, METH_VARARGS, walk_time_doc},
     {"record", probe_record, METH_VARARGS, record_doc},
     {NULL, NULL, 0, NULL},

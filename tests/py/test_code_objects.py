@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Line tables and names: src/cpython/lines.c and names.c against Python's own answers.
+"""What is read of a code object: its names (names.c), its lines (lines.c), and the object from the frame.
 
-The probe of tests/py/ext compares every offset of a code object with PyCode_Addr2Line()
-in C. Tables that no compiler makes are compared with a second parser, in Python, here.
+The probe of tests/py/ext compares every offset of a code object with PyCode_Addr2Line() in C. Tables that no compiler
+makes are compared with a second parser, in Python, here.
 """
 
 from __future__ import annotations
@@ -108,6 +108,15 @@ def test_names_of_frames(probe: ModuleType, text: str) -> None:
         fields["co_qualname"] = text
     named.__code__ = with_fields(named.__code__, **fields)
     assert named()[:2] == (text + ".py", text)
+
+
+def test_code_that_never_dies(probe: ModuleType) -> None:
+    def immortal() -> Any:
+        return probe.capture(1)[0]
+
+    mortal = immortal()
+    probe.immortalize(immortal.__code__)  # from 3.14 on, a frame's reference to it is tagged
+    assert immortal()[:4] == mortal[:4]
 
 
 # ---- lines ------------------------------------------------------------------------------
