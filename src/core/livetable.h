@@ -70,7 +70,9 @@ static inline void mprof_livetable_prefetch(const struct mprof_livetable *table,
     const struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     const struct mprof_live *entries = __atomic_load_n(&shard->entries, __ATOMIC_RELAXED);
     uint32_t capacity = __atomic_load_n(&shard->capacity, __ATOMIC_RELAXED);
-    MPROF_PREFETCH_WRITE(entries + mprof_livetable_home(hash, capacity));
+    /* As a number: a shard without memory has no place to point to. */
+    uintptr_t place = (uintptr_t)entries + mprof_livetable_home(hash, capacity) * sizeof *entries;
+    MPROF_PREFETCH_WRITE((const void *)place);
 }
 
 /* Adds an entry. If its address is there already (a free that no hook saw) the old entry is replaced and handed out.

@@ -314,6 +314,8 @@ static MPROF_COLD bool enter_locked(struct mprof_recorder *r, uint64_t size)
         return true;
     thread->session = r->session;
     thread->epoch = 0;
+    if (r->options.seeded)
+        mprof_recorder_seed(r, thread);
     mprof_recorder_draw(r, thread);
     return r->exact || !mprof_sampler_pass_any(size);
 }

@@ -82,6 +82,11 @@ static void deactivate_locked(struct mprof_recorder *r)
 
 /* ---- threads ---- */
 
+void mprof_recorder_seed(struct mprof_recorder *r, struct mprof_thread *thread)
+{
+    mprof_rng_seed(&thread->rng, entropy(r, ++r->thread_serial));
+}
+
 void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread)
 {
     thread->rate = r->rate;
@@ -142,7 +147,7 @@ struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
             return NULL;
         thread->tls = &mprof_tls; /* the orphans' state keeps a non-NULL mark, so that nobody takes it */
         thread->session = 0;
-        mprof_rng_seed(&thread->rng, entropy(r, ++r->thread_serial));
+        mprof_rng_seed(&thread->rng, mprof_os_entropy());
         if (mprof_tls.exiting) {
             r->orphan = thread;
         } else {
@@ -182,6 +187,7 @@ static void after_fork_child(void)
         mprof_rng_seed(&thread->rng, mprof_os_entropy() ^ (uint64_t)getpid());
     }
     mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
+    r->options.seeded = false; /* two children must not sample alike */
     r->recording = mprof_os_entropy() | 1;
     mprof_tls.countdown = 0;
     mprof_lock_reset(&r->lock);

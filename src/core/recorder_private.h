@@ -107,6 +107,8 @@ void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_
 /* State of the calling thread, made if need be; NULL: no memory. Sets *shared if it is the orphans', to be used only
  * with the lock held. */
 struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r);
+/* Random numbers of a seeded recorder: the n-th thread of each session draws the same. */
+void mprof_recorder_seed(struct mprof_recorder *r, struct mprof_thread *thread);
 /* Fresh gap at the rate in force. */
 void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread);
 

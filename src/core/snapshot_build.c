@@ -409,7 +409,7 @@ int mprof_builder_reserve_live(struct mprof_builder *builder, size_t n, struct m
     struct mprof_array *array = &builder->snapshot->live;
     if (array_reserve(&builder->snapshot->arena, array, n, sizeof **entries) < 0)
         return -1;
-    *entries = (struct mprof_live *)array->items + array->count;
+    *entries = n ? (struct mprof_live *)array->items + array->count : NULL;
     array->count += n;
     return 0;
 }
@@ -419,7 +419,7 @@ int mprof_builder_reserve_blocks(struct mprof_builder *builder, size_t n, struct
     struct mprof_array *array = &builder->snapshot->blocks;
     if (n > MPROF_LIVE_WIDE - array->count || array_reserve(&builder->snapshot->arena, array, n, sizeof **blocks) < 0)
         return -1;
-    *blocks = (struct mprof_block *)array->items + array->count;
+    *blocks = n ? (struct mprof_block *)array->items + array->count : NULL;
     *first = (uint32_t)array->count;
     array->count += n;
     return 0;

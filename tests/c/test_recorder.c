@@ -367,8 +367,37 @@ static double run_restart(uint64_t seed)
     return total;
 }
 
+/* Which of 64 allocations a session samples. */
+static uint64_t sampled_pattern(struct mprof_recorder_options *options)
+{
+    uint64_t pattern = 0;
+    fake_depth = 0;
+    mprof_recorder_start(options);
+    for (uintptr_t i = 0; i < 64; i++) {
+        fake_malloc(0x100000 + 16 * i, 1000);
+        pattern = pattern << 1 | (mprof_livetable_find(&mprof_recorder.live, 0x100000 + 16 * i) != NULL);
+    }
+    mprof_recorder_stop();
+    return pattern;
+}
+
+/* Hazard 10: no two sessions sample alike, unless a test asks for it. */
+static void test_seed(void)
+{
+    struct mprof_recorder_options options = {
+        .sample_rate = 1000, .max_frames = 8, .seeded = true, .seed = 1, .source = &fake_source};
+    uint64_t one = sampled_pattern(&options);
+    ok(one == sampled_pattern(&options), "the same seed samples the same allocations");
+    options.seed = 2;
+    ok(one != sampled_pattern(&options), "another seed others");
+    options.seeded = false;
+    one = sampled_pattern(&options);
+    ok(one != sampled_pattern(&options), "without a seed each session samples others");
+}
+
 int main(void)
 {
+    test_seed();
     test_life_cycle();
     test_one_block();
     test_stack_of_a_block();
