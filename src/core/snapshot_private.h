@@ -6,7 +6,7 @@
  *           live entry   | birth code 16 | address 48 |  stack 32  | size 32 |     16 bytes: one block, rate <= 1
  *                        | (unused)                   |  stack 32  |1| index |     top bit of size set: blocks[index]
  *
- * WHY     In exact mode a snapshot may hold 10^7 blocks. Full records are 80 bytes, live entries 16.
+ * WHY     In exact mode a snapshot may hold 10^7 blocks. A full record is 72 bytes, a live entry 16.
  * LOCKS   none: one thread builds, afterwards nothing changes.
  * MEMORY  the snapshot's own arena; the struct itself is a mapping beside it, because an arena must not move. */
 #ifndef MPROF_CORE_SNAPSHOT_PRIVATE_H

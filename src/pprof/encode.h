@@ -3,9 +3,9 @@
  *
  * WHAT    Bytes of a Profile message (layout.h), without gzip. What is in use comes back from mprof_pprof_decode as it
  *         was, sample by sample; totals ever allocated and at the peak come back rounded to whole bytes and blocks.
- *         File and function names that are not UTF-8 (lone surrogates) are written with backslash escapes, because
- * strict readers refuse a whole profile for one such string. WHY     Rounding is carried on from one sample to the
- * next, so that the file's in-use total is the rounded total of the snapshot and not the sum of thousands of roundings.
+ *         Names that are not UTF-8 (lone surrogates) are written with backslash escapes (utf8.h).
+ * WHY     Rounding is carried on from one sample to the next, so that the file's in-use total is the rounded total of
+ *         the snapshot and not the sum of thousands of roundings.
  * LOCKS   none. Needs no Python state; not for use inside a hook (it takes time).
  * MEMORY  the given arena only; *bytes, of *length bytes, is from there. On failure nothing stays taken. */
 #ifndef MPROF_PPROF_ENCODE_H

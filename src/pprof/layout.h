@@ -9,10 +9,11 @@
  *
  *         Values are estimates of what the program allocated, not counts of samples. The labels of the first kind say
  *         what the columns cannot: numbers of samples and standard errors. `bytes` of the second kind is the size of
- * one block; `rate` is there where a record was sampled at another rate than the profile's period. WHY     Go's tools
- * show the last column by default, so in-use bytes come last, and the four columns of Go's own heap profiles stay
- * together and in their order. Their tag filters understand a numeric label named `bytes`. LOCKS   none. MEMORY  none.
- */
+ *         one block; `rate` is there where a record was sampled at another rate than the profile's period.
+ * WHY     Go's tools show the last column by default, so in-use bytes come last, and the four columns of Go's own heap
+ *         profiles stay together and in their order. Their tag filters know a numeric label named `bytes`.
+ * LOCKS   none.
+ * MEMORY  none. */
 #ifndef MPROF_PPROF_LAYOUT_H
 #define MPROF_PPROF_LAYOUT_H
 

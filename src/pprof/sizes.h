@@ -2,11 +2,13 @@
 /* sizes.h -- the blocks of one stack, summed by size.
  *
  * WHAT    add() each block record, finish() gives one item for each (domain, rate, size), sorted in this order. More
- * than MPROF_SIZES_EXACT sizes of blocks that were all recorded (rate 1) are summed up into classes of sizes [2^k,
- * 2^(k+1)), each under its mean size. Sampled blocks keep their sizes: the weight of a sample depends on it. WHY     A
- * file of every block of a large program would be as large as the program. A hash finds the item, so that a million
- * blocks of ten sizes take a million steps and need no room. LOCKS   none. MEMORY  the caller's arena; kept from one
- * stack to the next, given back by mprof_sizes_free. */
+ *         than MPROF_SIZES_EXACT sizes of blocks that were all recorded (rate 1) are summed up into classes of sizes
+ *         from 2^k to below 2^(k+1), each under its mean size. Sampled blocks keep their sizes: the weight of a sample
+ *         depends on it.
+ * WHY     A file of every block of a large program would be as large as the program. A hash finds the item, so that
+ *         a million blocks of ten sizes take a million steps and the room of ten.
+ * LOCKS   none.
+ * MEMORY  the caller's arena; kept from one stack to the next, given back by mprof_sizes_free. */
 #ifndef MPROF_PPROF_SIZES_H
 #define MPROF_PPROF_SIZES_H
 

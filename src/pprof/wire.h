@@ -6,9 +6,10 @@
  *           tag = number << 3 | type      type 0: varint    1: 8 bytes    2: varint length, bytes    5: 4 bytes
  *
  *         mprof_wire_next reads one field; mprof_out_* write. A nested message is written in place, and its length is
- * put before it afterwards. WHY     Seven message types of a handful of fields each: a code generator and its run-time
- * library would be larger. LOCKS   none. MEMORY  reading: none. Writing: one buffer in the caller's arena, that
- * doubles; after a failure writes do nothing. */
+ *         put before it afterwards.
+ * WHY     Seven message types of a handful of fields each: a code generator and its library would be larger.
+ * LOCKS   none.
+ * MEMORY  reading: none. Writing: one buffer in the caller's arena, that doubles; after a failure writes do nothing. */
 #ifndef MPROF_PPROF_WIRE_H
 #define MPROF_PPROF_WIRE_H
 

@@ -2,9 +2,10 @@
 /* fuzz_decode.c -- the decoder of pprof profiles against any input.
  *
  * WHAT    Decodes the input. What is accepted is written and read again, and must then say the same.
- * WHY     A file comes from anywhere. With libFuzzer: -fsanitize=fuzzer,address,undefined. Without it,
- * -DMPROF_FUZZ_MAIN makes a program that replays the files named on its command line. LOCKS   none. MEMORY  that of the
- * decoder, which is bounded (decode.h); run with -rss_limit_mb above 512 times the largest input. */
+ * WHY     A file comes from anywhere. With libFuzzer: -fsanitize=fuzzer,address,undefined. Without it, the definition
+ *         MPROF_FUZZ_MAIN makes a program that replays the files named on its command line.
+ * LOCKS   none.
+ * MEMORY  that of the decoder, which is bounded (decode.h): 512 times the largest input, and 16 MB. */
 #include "core/snapshot.h"
 #include "pprof/decode.h"
 #include "pprof/encode.h"
