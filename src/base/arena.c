@@ -135,16 +135,16 @@ static void *small_get(struct mprof_arena *arena, size_t size)
         return memory;
     }
     if ((size_t)(arena->end - arena->next) < rounded) {
-        if (over_limit(arena, MPROF_OS_PAGE))
+        if (over_limit(arena, MPROF_ARENA_CHUNK))
             return NULL;
-        char *chunk = mprof_os_map(MPROF_OS_PAGE);
+        char *chunk = mprof_os_map(MPROF_ARENA_CHUNK);
         if (!chunk)
             return NULL;
-        arena->mapped += MPROF_OS_PAGE;
+        arena->mapped += MPROF_ARENA_CHUNK;
         *(void **)(void *)chunk = arena->chunks;
         arena->chunks = chunk;
         arena->next = chunk + 16;
-        arena->end = chunk + MPROF_OS_PAGE;
+        arena->end = chunk + MPROF_ARENA_CHUNK;
     }
     memory = arena->next;
     arena->next += rounded;
@@ -157,6 +157,16 @@ void *mprof_arena_get(struct mprof_arena *arena, size_t size)
     if (refused(arena))
         return NULL;
     return size < MPROF_ARENA_LARGE ? small_get(arena, size) : large_get(arena, size);
+}
+
+size_t mprof_arena_usable(size_t size)
+{
+    if (size < MPROF_ARENA_LARGE) {
+        size_t rounded = (size_t)1 << class_of(size);
+        return rounded < MPROF_ARENA_LARGE ? rounded : MPROF_ARENA_LARGE - 1;
+    }
+    size_t mapping = large_mapping(size);
+    return mapping ? mapping - sizeof(struct large) : size;
 }
 
 void mprof_arena_put(struct mprof_arena *arena, void *memory, size_t size)
@@ -208,7 +218,7 @@ void mprof_arena_drop(struct mprof_arena *arena)
     void *chunk = arena->chunks;
     while (chunk) {
         void *next = *(void **)chunk;
-        mprof_os_unmap(chunk, MPROF_OS_PAGE);
+        mprof_os_unmap(chunk, MPROF_ARENA_CHUNK);
         chunk = next;
     }
     memset(arena, 0, sizeof *arena);

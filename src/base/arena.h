@@ -3,11 +3,13 @@
  *
  * WHAT    Zeroed memory straight from the operating system, in two kinds:
  *
- *           small (< MPROF_ARENA_LARGE)   rounded up to a power of two, cut from 64 KiB chunks, kept on free lists when
- * put back large                         a mapping of its own, unmapped when put back, grown in place by mremap
+ *           small   below MPROF_ARENA_LARGE: rounded up to a power of two, cut from chunks of 64 KiB, kept on free
+ *                   lists when put back
+ *           large   a mapping of its own, unmapped when put back, grown in place by mremap
  *
- * WHY     A hook must not call malloc: it may be inside it, and its memory would be counted as the program's.
- *         A byte limit makes "out of memory" an ordinary, testable event; a counter lets a test fail the N-th request.
+ *
+ * WHY     A hook must not call malloc: it may be inside it, and its memory would be counted as the program's. A byte
+ *         limit makes "out of memory" an ordinary, testable event; a counter lets a test fail the N-th request.
  * LOCKS   the caller's. An arena has no lock of its own.
  * MEMORY  all of it goes back to the system in mprof_arena_drop. */
 #ifndef MPROF_BASE_ARENA_H
@@ -16,7 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MPROF_ARENA_LARGE ((size_t)32768)
+#define MPROF_ARENA_LARGE ((size_t)8192)
+#define MPROF_ARENA_CHUNK ((size_t)65536)
 enum { MPROF_ARENA_CLASSES = 16 };
 
 struct mprof_arena {
@@ -35,6 +38,8 @@ struct mprof_arena {
 void mprof_arena_init(struct mprof_arena *arena, size_t limit);
 /* Zeroed, aligned to 16 bytes (large: to 64). NULL: limit reached or no memory. size > 0. */
 void *mprof_arena_get(struct mprof_arena *arena, size_t size);
+/* Bytes that a request of `size` really gets; asking for that many costs nothing more. */
+size_t mprof_arena_usable(size_t size);
 /* `size` as it was asked for. NULL is allowed. */
 void mprof_arena_put(struct mprof_arena *arena, void *memory, size_t size);
 /* Keeps the first min(old, new) bytes, zeroes the rest; may move. NULL: the old memory is untouched.

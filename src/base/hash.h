@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* hash.h -- a hash of byte strings.
  *
- * WHAT    Eight bytes at a time through a multiply-and-mix step. Not keyed: for tables whose keys are not chosen by an
- * adversary, or whose worst case is bounded otherwise. LOCKS   none. MEMORY  none. */
+ * WHAT    Eight bytes at a time through a multiply-and-mix step. Not keyed: for tables whose keys are not chosen by
+ *         an adversary, or whose worst case is bounded otherwise.
+ * LOCKS   none.
+ * MEMORY  none. */
 #ifndef MPROF_BASE_HASH_H
 #define MPROF_BASE_HASH_H
 

@@ -2,10 +2,11 @@
 /* lock.h -- a mutual-exclusion lock of four bytes for use inside allocator hooks.
  *
  * WHAT    0 free, 1 held, 2 held and somebody waits. Spins briefly, then sleeps in the kernel.
- * WHY     pthread_mutex_t works too, but costs a call each way, has no known state after fork, and its size and content
- * differ between libcs. This one is taken and released with one atomic instruction each and is reset in a forked child
- * by writing 0. LOCKS   itself; not recursive. Its holder must not call anything that may allocate through the hooked
- * allocator. MEMORY  none. */
+ * WHY     pthread_mutex_t works too, but costs a call each way, has no known state after fork, and its size and
+ *         content differ between libcs. This one is taken and released with one atomic instruction each and is reset
+ *         in a forked child by writing 0.
+ * LOCKS   itself; not recursive. Its holder must not call anything that may allocate through the hooked allocator.
+ * MEMORY  none. */
 #ifndef MPROF_BASE_LOCK_H
 #define MPROF_BASE_LOCK_H
 

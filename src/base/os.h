@@ -2,9 +2,11 @@
 /* os.h -- the operating system behind one small interface.
  *
  * WHAT    Memory in pages, clocks, entropy, thread identity, and waiting on a word. One .c file a platform
- * (os_linux.c). WHY     The rest of the tree has no #ifdef for platforms. LOCKS   none; every function may be called
- * from any thread. All but mprof_os_entropy are async-signal-safe on Linux. MEMORY  mprof_os_map is where all memory of
- * the profiler comes from. */
+ *         (os_linux.c).
+ * WHY     The rest of the tree has no #ifdef for platforms.
+ * LOCKS   none; every function may be called from any thread. All but mprof_os_entropy are async-signal-safe on
+ *         Linux.
+ * MEMORY  mprof_os_map is where all memory of the profiler comes from. */
 #ifndef MPROF_BASE_OS_H
 #define MPROF_BASE_OS_H
 
@@ -21,8 +23,8 @@ void *mprof_os_remap(void *address, size_t old_size, size_t new_size);
 /* Asks for huge pages under a mapping; a hint, never fails. */
 void mprof_os_advise_huge(void *address, size_t size);
 
-/* Granularity of mprof_os_map: a multiple of the page size of every supported system. */
-#define MPROF_OS_PAGE ((size_t)65536)
+/* Granularity of mprof_os_map. A system with larger pages rounds up by itself. */
+#define MPROF_OS_PAGE ((size_t)4096)
 
 int64_t mprof_os_monotonic_ns(void);
 /* Resolution of a timer tick (1-10 ms), a fraction of the cost. */

@@ -2,9 +2,11 @@
 /* rng.h -- a small random number generator, one per thread.
  *
  * WHAT    SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): a counter
- * that steps by an odd constant, and a mixing function. 64 bits of state, period 2^64, passes BigCrush. WHY     rand()
- * has a global lock and few bits; a larger generator would cost a cache line a thread for no gain at one number per
- * sample. LOCKS   the caller owns its generator. MEMORY  none. */
+ *         that steps by an odd constant, and a mixing function. 64 bits of state, period 2^64, passes BigCrush.
+ * WHY     rand() has a global lock and few bits; a larger generator would cost a cache line a thread for no gain at
+ *         one number per sample.
+ * LOCKS   the caller owns its generator.
+ * MEMORY  none. */
 #ifndef MPROF_BASE_RNG_H
 #define MPROF_BASE_RNG_H
 

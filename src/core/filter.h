@@ -2,17 +2,18 @@
 /* filter.h -- "was this address ever sampled?", answered without a lock.
  *
  * WHAT    A counting Bloom filter with one hash: a byte per bucket says how many watched addresses fall into it (255
- * sticks). free() looks at one byte; 0 means that the address is certainly not watched.
+ *         sticks). free() looks at one byte; 0 means that the address is certainly not watched.
  *
  *             address --mix--> bucket   [0][0][2][0][0][1][0] ...      0: pass on    else: slow path
  *
  * WHY     A lock or a hash look-up in every free costs more than the allocation did. 16 KiB stay in the first-level
- * cache; the filter grows with the number of watched addresses, at 1/16 of its buckets, so about 6 % of the other frees
- * take the slow path at worst. LOCKS   changes under the caller's lock; mprof_filter_maybe without any. A thread can
- * only free an address after it has learnt of it from the thread that allocated it, and that hand-over orders the
- * filter's change before the look: relaxed loads are enough. MEMORY  the caller's arena. A filter that has grown out of
- * its size is kept until the arena is dropped, because a thread may be looking at it; the sizes quadruple, so the old
- * ones add a third. */
+ *         cache; the filter grows with the number of watched addresses, at 1/16 of its buckets, so about 6 % of the
+ *         other frees take the slow path at worst.
+ * LOCKS   changes under the caller's lock; mprof_filter_maybe without any. A thread can only free an address after it
+ *         has learnt of it from the thread that allocated it, and that hand-over orders the filter's change before
+ *         the look: relaxed loads are enough.
+ * MEMORY  the caller's arena. A filter that has grown out of its size is kept until the arena is dropped, because a
+ *         thread may be looking at it; the sizes quadruple, so the old ones add a third. */
 #ifndef MPROF_CORE_FILTER_H
 #define MPROF_CORE_FILTER_H
 

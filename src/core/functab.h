@@ -4,10 +4,12 @@
  * WHAT    Two tables. functions: (name, filename, first line, hash of the line table) -> index; index 0 means none.
  *         codes: address of a code object -> function, with a fingerprint of the object.
  * WHY     Code objects die and others are born at their addresses. Two defences: the recorder watches the address of
- * every code it knows in its filter, so the free of a code object takes the slow path and ends here in forget; and a
- * look-up compares the fingerprint. Equal functions share an index however often their module is reloaded; a changed
- * body has another line table and another index, so the line that a node of the tree has resolved stays true. LOCKS the
- * caller's. MEMORY  the caller's arena. */
+ *         every code it knows in its filter, so the free of a code object takes the slow path and ends here in
+ *         forget; and a look-up compares the fingerprint. Equal functions share an index however often their module
+ *         is reloaded; a changed body has another line table and another index, so the line that a node of the tree
+ *         has resolved stays true.
+ * LOCKS   the caller's.
+ * MEMORY  the caller's arena. */
 #ifndef MPROF_CORE_FUNCTAB_H
 #define MPROF_CORE_FUNCTAB_H
 

@@ -31,16 +31,15 @@ static uint32_t probe(const struct mprof_shard *shard, uint64_t hash, uintptr_t 
     return place;
 }
 
-/* Entries that fit the memory of the next larger size: half as many again, filling whole mappings where the arena
- * gives whole mappings. */
+/* A quarter to a half as many again, more for a shard of higher number, so that the shards do not grow in step; then as
+ * many as the memory for that holds. 0: no larger size. */
 static uint32_t next_capacity(const struct mprof_livetable *table, const struct mprof_shard *shard)
 {
-    uint64_t want;
-    if (shard->capacity == 0)
-        want = 16 + (uint64_t)(shard - table->shards) / 8; /* 16 .. 23: the shards are staggered from the start */
-    else
-        want = (uint64_t)shard->capacity + shard->capacity / 2;
-    return want < UINT32_MAX / 2 ? (uint32_t)want : 0;
+    uint64_t number = (uint64_t)(shard - table->shards);
+    uint64_t old = shard->capacity;
+    uint64_t want = old ? old + old / 4 + old * number / (4 * MPROF_LIVE_SHARDS) : 16;
+    uint64_t fits = mprof_arena_usable((size_t)want * sizeof *shard->entries) / sizeof *shard->entries;
+    return fits < UINT32_MAX / 2 ? (uint32_t)fits : 0;
 }
 
 static int grow(struct mprof_livetable *table, struct mprof_arena *arena, struct mprof_shard *shard)
@@ -60,7 +59,7 @@ static int grow(struct mprof_livetable *table, struct mprof_arena *arena, struct
     }
     __atomic_store_n(&shard->entries, entries, __ATOMIC_RELAXED);
     __atomic_store_n(&shard->capacity, capacity, __ATOMIC_RELAXED);
-    shard->grow_at = (uint32_t)((uint64_t)capacity * 4 / 5);
+    shard->grow_at = (uint32_t)((uint64_t)capacity * 27 / 32);
     mprof_arena_put(arena, old.entries, old.capacity * sizeof *entries);
     return 0;
 }

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* livetable.h -- address -> live sample.
  *
- * WHAT    64 open-addressed tables (shards) of 16-byte entries with linear probing; the hash of the address picks shard
- * and place.
+ * WHAT    64 open-addressed tables (shards) of 16-byte entries with linear probing; the hash of the address picks
+ *         shard and place.
  *
  *         An entry is a struct mprof_live (live.h). Exact mode needs no more. A sampled block, and one of 2 GiB or
- * more, has a detail beside it, which its size word names: its full size, an identity and its birth to the nanosecond.
+ *         more, has a detail beside it, which its size word names: its full size, an identity and its birth to the
+ *         nanosecond.
  * WHY     Entries of 16 bytes in one line instead of a node with pointers: a look-up is one cache miss. A shard grows
- * by half when four fifths full, and the shards' capacities are staggered, so that the table as a whole is between 53
- * and 80 % full (about 24 bytes a block) and never stops the program to move all of its entries at once. Removal shifts
- * later entries back, so there are no tombstones and the table stays as fast as it was. LOCKS   the caller's. MEMORY
- * the caller's arena. When a shard cannot grow it fills up to its last free place, then put fails. */
+ *         by a quarter to a half when 27/32 full, each shard by another factor, so that the table as a whole is
+ *         between 56 and 84 % full (19 to 28 bytes a block) and never stops the program to move all of its entries
+ *         at once. Removal shifts later entries back, so there are no tombstones and the table stays as fast as it
+ *         was.
+ * LOCKS   the caller's.
+ * MEMORY  the caller's arena. When a shard cannot grow it fills up to its last free place, then put fails. */
 #ifndef MPROF_CORE_LIVETABLE_H
 #define MPROF_CORE_LIVETABLE_H
 

@@ -12,12 +12,13 @@
  *         It keeps live samples, stacks with their figures, totals and the peak.
  * WHY     The order of each pair above is what keeps another thread's block alive in the table: an address may be
  *         handed out again the moment the base allocator has it back, so its record must be gone before.
- * LOCKS   One lock protects everything but the thread-local words and the filter's bytes. It is held for short, without
- * waiting for anything, and without any call into the program. mprof_recorder_add walks the stack before it takes it.
- * Lock order: none, there is only this one. fork: taken before, released after in the parent, reset in the child, whose
- * other threads' states are reclaimed. MEMORY  Two arenas: one for the profile, dropped by stop and clear, and one for
- * the states of threads, never dropped because threads point to theirs. Want of memory drops the sample and counts the
- * drop; the program's own allocation has already succeeded. */
+ * LOCKS   One lock protects everything but the thread-local words and the filter's bytes. It is held for short,
+ *         without waiting for anything, and without any call into the program. mprof_recorder_add walks the stack
+ *         before it takes it. Lock order: none, there is only this one. fork: taken before, released after in the
+ *         parent, reset in the child, whose other threads' states are reclaimed.
+ * MEMORY  Two arenas: one for the profile, dropped by stop and clear, and one for the states of threads, never
+ *         dropped because threads point to theirs. Want of memory drops the sample and counts the drop; the program's
+ *         own allocation has already succeeded. */
 #ifndef MPROF_CORE_RECORDER_H
 #define MPROF_CORE_RECORDER_H
 

@@ -2,10 +2,12 @@
 /* recorder_private.h -- the recorder's state, shared by its files.
  *
  * WHAT    struct mprof_recorder and the state of a thread. recorder.c: life cycle, threads, fork. record.c: add and
- * remove. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the copy. WHY One
- * idea a file, one struct. LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session`
- * and `finalizing`, which are also read without it as hints. Functions named _locked are called with it held. MEMORY
- * see recorder.h. */
+ *         remove. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the
+ *         copy.
+ * WHY     One idea a file, one struct.
+ * LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session` and `finalizing`, which
+ *         are also read without it as hints. Functions named _locked are called with it held.
+ * MEMORY  see recorder.h. */
 #ifndef MPROF_CORE_RECORDER_PRIVATE_H
 #define MPROF_CORE_RECORDER_PRIVATE_H
 

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* recorder_prune.c -- stacks that nothing needs any more.
  *
- * WHAT    Programs that make code at run time (templates, notebooks, exec) make new functions for ever, and each leaves
- * nodes in the tree. When the tree has doubled since the last time, stacks with no live sample, none at the peak, and
- * no allocation since the last time are folded: what they allocated is added to the stack "<pruned>", so totals stay
- * right; their nodes, functions and names are given back.
+ * WHAT    Programs that make code at run time (templates, notebooks, exec) make new functions for ever, and each
+ *         leaves nodes in the tree. When the tree has doubled since the last time, stacks with no live sample, none
+ *         at the peak, and no allocation since the last time are folded: what they allocated is added to the stack
+ *         "<pruned>", so totals stay right; their nodes, functions and names are given back.
  *
  *             round n      made, used         -> recent
  *             round n + 1  not used           -> not recent
  *             round n + 2  still not used, nothing live, nothing at the peak -> folded
  *
  * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once per doubling, so O(1) per
- * node made. LOCKS   the recorder's, held. MEMORY  scratch marks, a byte a node, function and string, from a mapping of
- * their own; without it nothing is pruned. */
+ *         node made.
+ * LOCKS   the recorder's, held.
+ * MEMORY  scratch marks, a byte a node, function and string, from a mapping of their own; without it nothing is
+ *         pruned. */
 #include "core/recorder_private.h"
 
 enum { PRUNE_MIN_NODES = 8192 };

@@ -2,13 +2,14 @@
 /* recorder_thin.c -- the bound on live samples, without bias.
  *
  * WHAT    When there are more live samples than allowed, the rate R is doubled (more than once if that is not enough)
- * and each live sample of s bytes stays with probability p(s; new R) / p(s; old R). What stays is distributed exactly
- * as if the program had been sampled at the new rate all along, and new samples are taken at it. WHY     Refusing new
- * samples would make everything after the bound invisible. Keeping each sample with one fixed probability is unbiased
- * too, but throws away large blocks, which carry most of the bytes and all but certain weights; this way a block much
- * larger than R stays. LOCKS   the recorder's, held for one pass over the table: a few milliseconds per 100,000
- * samples, once per doubling. MEMORY  scratch list of what goes, 8 bytes a sample; without it the next sample tries
- * again. */
+ *         and each live sample of s bytes stays with probability p(s; new R) / p(s; old R). What stays is distributed
+ *         exactly as if the program had been sampled at the new rate all along, and new samples are taken at it.
+ * WHY     Refusing new samples would make everything after the bound invisible. Keeping each sample with one fixed
+ *         probability is unbiased too, but throws away large blocks, which carry most of the bytes and all but
+ *         certain weights; this way a block much larger than R stays.
+ * LOCKS   the recorder's, held for one pass over the table: a few milliseconds per 100,000 samples, once per
+ *         doubling.
+ * MEMORY  scratch list of what goes, 8 bytes a sample; without it the next sample tries again. */
 #include "core/recorder_private.h"
 
 /* Fraction of the bound that thinning aims for, so that the next one is far. */

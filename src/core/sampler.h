@@ -2,20 +2,23 @@
 /* sampler.h -- which allocations become samples, and what a sample stands for.
  *
  * WHAT    Every byte allocated is marked with probability 1/R, independently; an allocation that holds a mark is a
- * sample. The gaps between marks are exponential with mean R, so a thread draws one gap, counts it down by the size of
- * each allocation, and takes the allocation that uses it up:
+ *         sample. The gaps between marks are exponential with mean R, so a thread draws one gap, counts it down by
+ *         the size of each allocation, and takes the allocation that uses it up:
  *
  *             bytes:   |--24--|-----512-----|-32-|----------4096----------|--
  *             gap:     ......................................x
  *             sample:                                    ^^^^^^^^^^^^^^^^^^
  *
  *         The exponential has no memory: what is left of a gap after an allocation, and a fresh gap after a sample,
- * have the same distribution. So the gap may be redrawn at any time, and each thread may count its own. P(an allocation
- * of s bytes is a sample) = 1 - exp(-s/R) = p. It stands for 1/p blocks and s/p bytes (Horvitz and Thompson, 1952). A
- * request for 0 bytes counts as 1. WHY     Counting bytes makes a sample's chance depend on its size alone. Sampling
- * every n-th allocation misses the large ones; sampling on a timer misses bursts. A gap of fixed length would meet
- * loops whose period divides it. LOCKS   the countdown is the thread's own. mprof_tls is written by its thread, and by
- * mprof_recorder_start of another thread (see there). MEMORY  32 bytes of static thread-local storage. */
+ *         have the same distribution. So the gap may be redrawn at any time, and each thread may count its own. P(an
+ *         allocation of s bytes is a sample) = 1 - exp(-s/R) = p. It stands for 1/p blocks and s/p bytes (Horvitz and
+ *         Thompson, 1952). A request for 0 bytes counts as 1.
+ * WHY     Counting bytes makes a sample's chance depend on its size alone. Sampling every n-th allocation misses the
+ *         large ones; sampling on a timer misses bursts. A gap of fixed length would meet loops whose period divides
+ *         it.
+ * LOCKS   the countdown is the thread's own. mprof_tls is written by its thread, and by mprof_recorder_start of
+ *         another thread (see there).
+ * MEMORY  32 bytes of static thread-local storage. */
 #ifndef MPROF_CORE_SAMPLER_H
 #define MPROF_CORE_SAMPLER_H
 
@@ -46,7 +49,7 @@ extern _Thread_local struct mprof_tls mprof_tls __attribute__((tls_model("initia
 /* Countdown of a thread that must not sample. */
 #define MPROF_COUNTDOWN_NEVER UINT64_MAX
 
-/* The fast path: true if an allocation of `size` bytes may be passed on unrecorded; counts it then. One unsigned comparison
+/* The fast path: true if an allocation of `size` bytes may be passed on unrecorded; counts it then. One comparison
  * sends both what uses the gap up and a request for 0 bytes the slow way. */
 static inline bool mprof_sampler_pass(uint64_t size)
 {

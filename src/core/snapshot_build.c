@@ -44,10 +44,10 @@ struct mprof_builder {
 
 /* ---- arrays ---- */
 
-/* Room for `more` further items. New room is zero. */
+/* Room for `more` further items, and for one in any case: afterwards items is not NULL. New room is zero. */
 static int array_reserve(struct mprof_arena *arena, struct mprof_array *array, size_t more, size_t item_size)
 {
-    if (more <= array->capacity - array->count)
+    if (array->items && more <= array->capacity - array->count)
         return 0;
     size_t need = array->count + more;
     if (need < more || need > SIZE_MAX / 2 / item_size)

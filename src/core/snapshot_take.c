@@ -2,10 +2,11 @@
 /* snapshot_take.c -- the recorder's state as a snapshot.
  *
  * WHAT    Two steps. Under the lock, plain copies of the tables into one mapping that was made, and whose pages were
- * faulted in, before. Without the lock, those copies go through the builder: nodes are renumbered so that parents come
- * first, nodes of one line merge, live entries get their stacks' new numbers. WHY     The program waits for memcpy
- * only: 100,000 live samples are a few megabytes, under a millisecond. LOCKS   the recorder's, for the copies. MEMORY
- * the copies' mapping (given back at the end) and the snapshot's own arena. */
+ *         faulted in, before. Without the lock, those copies go through the builder: nodes are renumbered so that
+ *         parents come first, nodes of one line merge, live entries get their stacks' new numbers.
+ * WHY     The program waits for memcpy only: 100,000 live samples are a few megabytes, under a millisecond.
+ * LOCKS   the recorder's, for the copies.
+ * MEMORY  the copies' mapping (given back at the end) and the snapshot's own arena. */
 #include "core/recorder_private.h"
 #include "core/snapshot_private.h"
 

@@ -2,7 +2,7 @@
 /* stacktrie.h -- interned call stacks, and the figures of each.
  *
  * WHAT    A tree whose nodes are (parent, function, byte offset). A stack is the node of its innermost frame; callers
- * shared by stacks are shared nodes:
+ *         shared by stacks are shared nodes:
  *
  *                       main:12                     node 1
  *                       /      \
@@ -11,16 +11,17 @@
  *              parse:9  render:3  parse:9           nodes 4, 5, 6
  *
  *         A node that is the innermost frame of some sample has a stack record: what is in use, what was ever
- * allocated, and what was in use at the peak.
+ *         allocated, and what was in use at the peak.
  *
- *         The peak without a copy of everything: let `peak_stamp` count the times the total has reached a new maximum.
- * A record's in-use figures are copied to its peak figures the first time they change after that (its own stamp is
- * older). So at-peak = stamp == peak_stamp ? peak figures : in-use figures, exact, at O(1) an event. WHY     One hash
- * of nodes by (parent, function, offset) instead of a hash of whole stacks: a stack that differs in its last frame
- *         costs one look-up. Offsets, not lines: a line is resolved once, when its node is made.
+ *         The peak without a copy of everything: let `peak_stamp` count the times the total has reached a new
+ *         maximum. A record's in-use figures are copied to its peak figures the first time they change after that
+ *         (its own stamp is older). So at-peak = stamp == peak_stamp ? peak figures : in-use figures, exact, at O(1)
+ *         an event.
+ * WHY     One hash of nodes by (parent, function, offset) instead of a hash of whole stacks: a stack that differs in
+ *         its last frame costs one look-up. Offsets, not lines: a line is resolved once, when its node is made.
  * LOCKS   the caller's.
  * MEMORY  the caller's arena: 24 bytes a node, 72 a stack, 88 more in sampled mode. Nodes and records that no live
- * sample needs are given back by recorder_prune.c and reused. */
+ *         sample needs are given back by recorder_prune.c and reused. */
 #ifndef MPROF_CORE_STACKTRIE_H
 #define MPROF_CORE_STACKTRIE_H
 

@@ -5,12 +5,13 @@
  *
  *             PyObject_Malloc --> [hook] --> pymalloc --(more than 512 bytes)--> PyMem_RawMalloc --> [hook] --> malloc
  *                                    counted here                                     part of the same block: not
- * counted
+ *         counted
  *
- * WHY     PyMem_SetAllocator is the one place where every allocation of Python and of extensions that use its interface
- * passes. LOCKS   install and remove are called with the GIL held (free-threaded builds: under the module's lock). The
- * hooks themselves run in any thread, at any time, also after remove, and take no lock but the recorder's. MEMORY none.
- */
+ * WHY     PyMem_SetAllocator is the one place where every allocation of Python and of extensions that use its
+ *         interface passes.
+ * LOCKS   install and remove are called with the GIL held (free-threaded builds: under the module's lock). The hooks
+ *         themselves run in any thread, at any time, also after remove, and take no lock but the recorder's. MEMORY
+ *         none. / */
 #ifndef MPROF_CPYTHON_HOOKS_H
 #define MPROF_CPYTHON_HOOKS_H
 

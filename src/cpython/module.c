@@ -2,9 +2,11 @@
 /* module.c -- mprofile._core: arguments in, results out.
  *
  * WHAT    The functions that mprofile/__init__.py re-exports, and the module's life: checked against the running
- * interpreter at import, told by atexit when the interpreter ends. WHY     The only file that raises Python exceptions
- * for the profiler itself. What it wraps lives in core/recorder.h and hooks.h. LOCKS   `control` serialises start and
- * stop, of any interpreter and of free-threaded builds. MEMORY  the module's state; see snapshot_type.h. */
+ *         interpreter at import, told by atexit when the interpreter ends.
+ * WHY     The only file that raises Python exceptions for the profiler itself. What it wraps lives in core/recorder.h
+ *         and hooks.h.
+ * LOCKS   `control` serialises start and stop, of any interpreter and of free-threaded builds.
+ * MEMORY  the module's state; see snapshot_type.h. */
 #include "capture.h"
 #include "compat.h"
 #include "frames.h"

@@ -2,9 +2,12 @@
 /* objects.h -- Python objects and the memory blocks they live in.
  *
  * WHAT    The address that the allocator gave for an object, and (3.13 and later) notice of objects that a free list
- * hands out again. WHY     An object of a collected type starts behind its collector's header. Free lists pass no
- * allocator, so only the interpreter's reference tracer sees such a reuse; it costs a call per object, so exact mode
- * alone asks for it. LOCKS   the GIL (free-threaded: an attached thread state). MEMORY  none. */
+ *         hands out again.
+ * WHY     An object of a collected type starts behind its collector's header. Free lists pass no allocator, so only
+ *         the interpreter's reference tracer sees such a reuse; it costs a call per object, so exact mode alone asks
+ *         for it.
+ * LOCKS   the GIL (free-threaded: an attached thread state).
+ * MEMORY  none. */
 #ifndef MPROF_CPYTHON_OBJECTS_H
 #define MPROF_CPYTHON_OBJECTS_H
 

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* below.c -- an allocator that misbehaves on demand, for tests.
+ *
+ * WHAT    Module _hazard_below. install(domain) puts an allocator into Python's chain. A profiler that starts after it
+ *         lies on top of it:
+ *
+ *             PyMem_RawMalloc --> [profiler] --> [this allocator] --> the one that was there
+ *
+ *         It counts what reaches it, and can be told, each time for one request:
+ *
+ *             fail(n, count)          refuse the n-th request for memory from now (1 is the next) and `count` after it
+ *             grudge(on)              realloc(p, 0) frees p and returns NULL
+ *             pretend(on)             serve any request of 2^30 bytes and more with 64 bytes
+ *             hand_over(address, size)  when the block at `address` comes back by realloc or free, a thread of another
+ *                                     make asks PyMem_RawMalloc for `size` bytes before realloc or free returns, and
+ *                                     gets that very address
+ *             free_inside(address)    while the next request for memory is served, PyMem_RawFree(address)
+ *
+ * WHY     These things happen once in a million times with a real allocator.
+ * LOCKS   the tests arm it in one thread with the GIL; the hooks read what was armed.
+ * MEMORY  passes everything on. Below PYTHONMALLOC=debug it must not be installed for pretend: debug hooks write the
+ *         last bytes of a block. */
+#include <Python.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+enum { DOMAINS = 3, PATIENCE = 10 /* seconds */ };
+
+struct counts {
+    unsigned long long mallocs;
+    unsigned long long callocs;
+    unsigned long long reallocs;
+    unsigned long long frees;
+};
+
+static PyMemAllocatorEx originals[DOMAINS];
+static bool is_installed[DOMAINS];
+static struct counts counts[DOMAINS];
+
+static unsigned long long fail_in; /* requests until the first refusal; 0: none */
+static unsigned long long fail_more;
+static bool grudging;
+static bool pretending;
+static void *to_free; /* by free_inside */
+
+static const size_t HUGE_REQUEST = (size_t)1 << 30;
+static const size_t PRETENDED = 64;
+
+/* ---- handing an address to another thread ---- */
+
+static struct {
+    void *address; /* armed for this block; NULL: not */
+    size_t size;   /* of the other thread's request */
+    void *spare;   /* what its request gets */
+    void *got;     /* what it got */
+    bool late;     /* it did not come back in time */
+    sem_t done;
+} other;
+
+static _Thread_local bool is_other;
+
+static void *other_thread(void *unused)
+{
+    (void)unused;
+    is_other = true;
+    other.got = PyMem_RawMalloc(other.size);
+    sem_post(&other.done);
+    return NULL;
+}
+
+static void hand_over(void *block)
+{
+    pthread_t thread;
+    other.address = NULL;
+    other.spare = block;
+    if (pthread_create(&thread, NULL, other_thread, NULL) != 0) {
+        other.late = true;
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE;
+    int result;
+    while ((result = sem_timedwait(&other.done, &until)) != 0 && errno == EINTR)
+        ;
+    other.late = result != 0;
+    if (other.late)
+        pthread_detach(thread);
+    else
+        pthread_join(thread, NULL);
+}
+
+/* ---- the allocator ---- */
+
+static bool refuses(void)
+{
+    if (fail_in == 0)
+        return false;
+    if (fail_in > 1) {
+        fail_in--;
+        return false;
+    }
+    if (fail_more == 0)
+        fail_in = 0;
+    else
+        fail_more--;
+    return true;
+}
+
+static void free_one_inside(void)
+{
+    void *block = to_free;
+    to_free = NULL;
+    if (block)
+        PyMem_RawFree(block);
+}
+
+static size_t served(size_t size)
+{
+    return pretending && size >= HUGE_REQUEST ? PRETENDED : size;
+}
+
+static void *below_malloc(void *ctx, size_t size)
+{
+    int domain = (int)(intptr_t)ctx;
+    __atomic_fetch_add(&counts[domain].mallocs, 1, __ATOMIC_RELAXED);
+    if (is_other && other.spare) {
+        void *spare = other.spare;
+        other.spare = NULL;
+        return spare;
+    }
+    if (refuses())
+        return NULL;
+    free_one_inside();
+    return originals[domain].malloc(originals[domain].ctx, served(size));
+}
+
+static void *below_calloc(void *ctx, size_t count, size_t size)
+{
+    int domain = (int)(intptr_t)ctx;
+    size_t bytes;
+    __atomic_fetch_add(&counts[domain].callocs, 1, __ATOMIC_RELAXED);
+    if (refuses() || __builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    free_one_inside();
+    return originals[domain].calloc(originals[domain].ctx, 1, served(bytes));
+}
+
+static void *below_realloc(void *ctx, void *old, size_t size)
+{
+    int domain = (int)(intptr_t)ctx;
+    const PyMemAllocatorEx *original = &originals[domain];
+    __atomic_fetch_add(&counts[domain].reallocs, 1, __ATOMIC_RELAXED);
+    if (refuses())
+        return NULL;
+    if (old && size == 0 && grudging) {
+        original->free(original->ctx, old);
+        return NULL;
+    }
+    if (old && old == other.address) {
+        void *block = original->malloc(original->ctx, size);
+        hand_over(old);
+        return block;
+    }
+    free_one_inside();
+    return original->realloc(original->ctx, old, served(size));
+}
+
+static void below_free(void *ctx, void *block)
+{
+    int domain = (int)(intptr_t)ctx;
+    __atomic_fetch_add(&counts[domain].frees, 1, __ATOMIC_RELAXED);
+    if (block && block == other.address)
+        hand_over(block);
+    else
+        originals[domain].free(originals[domain].ctx, block);
+}
+
+/* ---- the module ---- */
+
+static PyObject *none(void)
+{
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyObject *install(PyObject *module, PyObject *args)
+{
+    int domain;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i", &domain))
+        return NULL;
+    if (domain < 0 || domain >= DOMAINS || is_installed[domain])
+        return PyErr_Format(PyExc_ValueError, "domain %d is not in [0; 2] or has this allocator already", domain);
+    PyMemAllocatorEx ours = {(void *)(intptr_t)domain, below_malloc, below_calloc, below_realloc, below_free};
+    PyMem_GetAllocator((PyMemAllocatorDomain)domain, &originals[domain]);
+    is_installed[domain] = true;
+    PyMem_SetAllocator((PyMemAllocatorDomain)domain, &ours);
+    return none();
+}
+
+static PyObject *calls(PyObject *module, PyObject *args)
+{
+    int domain;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i", &domain))
+        return NULL;
+    struct counts now = counts[domain]; /* before the tuple is made */
+    return Py_BuildValue("(KKKK)", now.mallocs, now.callocs, now.reallocs, now.frees);
+}
+
+static PyObject *fail(PyObject *module, PyObject *args)
+{
+    unsigned long long n;
+    unsigned long long more = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "K|K", &n, &more))
+        return NULL;
+    fail_more = more;
+    fail_in = n;
+    return none();
+}
+
+static PyObject *grudge(PyObject *module, PyObject *on)
+{
+    (void)module;
+    grudging = PyObject_IsTrue(on) == 1;
+    return none();
+}
+
+static PyObject *pretend(PyObject *module, PyObject *on)
+{
+    (void)module;
+    pretending = PyObject_IsTrue(on) == 1;
+    return none();
+}
+
+static PyObject *arm_hand_over(PyObject *module, PyObject *args)
+{
+    unsigned long long address;
+    unsigned long long size;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "KK", &address, &size))
+        return NULL;
+    sem_init(&other.done, 0, 0);
+    other.late = false;
+    other.got = NULL;
+    other.size = (size_t)size;
+    other.address = (void *)(uintptr_t)address;
+    return none();
+}
+
+/* Address that the other thread got, None: nothing was handed over yet. TimeoutError if the thread did not come back.
+ */
+static PyObject *handed_over(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    if (other.late)
+        return PyErr_Format(PyExc_TimeoutError, "the other thread still waits after %d seconds", PATIENCE);
+    return other.got ? PyLong_FromVoidPtr(other.got) : none();
+}
+
+static PyObject *arm_free_inside(PyObject *module, PyObject *args)
+{
+    unsigned long long address;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "K", &address))
+        return NULL;
+    to_free = (void *)(uintptr_t)address;
+    return none();
+}
+
+static PyMethodDef methods[] = {
+    {"install", install, METH_VARARGS, NULL},
+    {"calls", calls, METH_VARARGS, NULL},
+    {"fail", fail, METH_VARARGS, NULL},
+    {"grudge", grudge, METH_O, NULL},
+    {"pretend", pretend, METH_O, NULL},
+    {"hand_over", arm_hand_over, METH_VARARGS, NULL},
+    {"handed_over", handed_over, METH_NOARGS, NULL},
+    {"free_inside", arm_free_inside, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_hazard_below",
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__hazard_below(void)
+{
+    return PyModuleDef_Init(&definition);
+}

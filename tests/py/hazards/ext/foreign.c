@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* foreign.c -- threads that are none of Python's, and allocations without the GIL; for tests.
+ *
+ * WHAT    Module _hazard_foreign:
+ *
+ *             detached(size, n)       PyMem_RawMalloc n times in the calling thread, the GIL released
+ *             in_thread(size, n)      the same in a thread made by C
+ *             in_destructor(size, n)  the same in a destructor of thread-specific data, in each round that there is
+ *             release(addresses)      PyMem_RawFree, the GIL released
+ *             beside(size, seconds)   the calling thread keeps the GIL and waits until a C thread has allocated and
+ *                                     freed a block, at most so long: whether it has
+ *             hammer(threads, size)   C threads that allocate, resize, check and free blocks without end
+ *             rest()                  ends them: (rounds, faults)
+ *             call(function)          function() from C, in this thread
+ *             call_in_thread(function)  function() from a thread made by C
+ *
+ * WHY     RAW is the one domain that may be used without the GIL, and by threads that Python knows nothing of.
+ * LOCKS   as said above.
+ * MEMORY  what the test asks for. */
+#include <Python.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct order {
+    size_t size;
+    size_t count;
+    void **blocks;
+    size_t made;
+    sem_t *done;
+};
+
+static void allocate(struct order *order)
+{
+    for (size_t i = 0; i < order->count; i++) {
+        order->blocks[order->made] = PyMem_RawMalloc(order->size);
+        order->made++;
+    }
+}
+
+static PyObject *addresses_of(struct order *order)
+{
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < order->made; i++) {
+        PyObject *address = PyLong_FromVoidPtr(order->blocks[i]);
+        if (!address || PyList_Append(list, address) != 0)
+            Py_CLEAR(list);
+        Py_XDECREF(address);
+    }
+    free(order->blocks);
+    return list;
+}
+
+/* Room for `rounds` times the blocks asked for. 0, or -1 with an exception set. */
+static int parse_order(PyObject *args, size_t rounds, struct order *order)
+{
+    unsigned long long size;
+    Py_ssize_t count;
+    memset(order, 0, sizeof *order);
+    if (!PyArg_ParseTuple(args, "Kn", &size, &count))
+        return -1;
+    order->size = (size_t)size;
+    order->count = (size_t)count;
+    order->blocks = calloc((size_t)count * rounds + 1, sizeof *order->blocks);
+    if (!order->blocks)
+        PyErr_NoMemory();
+    return order->blocks ? 0 : -1;
+}
+
+static PyObject *detached(PyObject *module, PyObject *args)
+{
+    struct order order;
+    (void)module;
+    if (parse_order(args, 1, &order) != 0)
+        return NULL;
+    PyThreadState *state = PyEval_SaveThread();
+    allocate(&order);
+    PyEval_RestoreThread(state);
+    return addresses_of(&order);
+}
+
+static void *run_order(void *context)
+{
+    allocate(context);
+    return NULL;
+}
+
+static PyObject *run(struct order *order, void *(*body)(void *))
+{
+    pthread_t thread;
+    PyThreadState *state = PyEval_SaveThread();
+    int result = pthread_create(&thread, NULL, body, order);
+    if (result == 0)
+        pthread_join(thread, NULL);
+    PyEval_RestoreThread(state);
+    if (result == 0)
+        return addresses_of(order);
+    free(order->blocks);
+    errno = result;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *in_thread(PyObject *module, PyObject *args)
+{
+    struct order order;
+    (void)module;
+    return parse_order(args, 1, &order) == 0 ? run(&order, run_order) : NULL;
+}
+
+/* ---- the end of a thread ---- */
+
+enum { ROUNDS = 4 }; /* PTHREAD_DESTRUCTOR_ITERATIONS */
+
+/* One key made when the module is imported, one at each call: destructors run before and after those of a profiler. */
+static pthread_key_t early_key;
+static pthread_key_t late_key;
+
+struct ending {
+    struct order *order;
+    pthread_key_t key;
+    unsigned rounds;
+};
+
+static void at_end(void *value)
+{
+    struct ending *ending = value;
+    allocate(ending->order);
+    if (++ending->rounds < ROUNDS)
+        pthread_setspecific(ending->key, ending);
+}
+
+static void *end_with_order(void *context)
+{
+    static struct ending early;
+    static struct ending late;
+    early = (struct ending){context, early_key, 0};
+    late = (struct ending){context, late_key, 0};
+    PyMem_RawFree(PyMem_RawMalloc(1)); /* the profiler meets the thread now */
+    pthread_setspecific(early_key, &early);
+    pthread_setspecific(late_key, &late);
+    return NULL;
+}
+
+static PyObject *in_destructor(PyObject *module, PyObject *args)
+{
+    struct order order;
+    (void)module;
+    if (parse_order(args, (size_t)2 * ROUNDS, &order) != 0)
+        return NULL;
+    if (pthread_key_create(&late_key, at_end) != 0) {
+        free(order.blocks);
+        return PyErr_Format(PyExc_OSError, "no key for thread-specific data");
+    }
+    PyObject *list = run(&order, end_with_order);
+    pthread_key_delete(late_key);
+    return list;
+}
+
+static PyObject *release(PyObject *module, PyObject *list)
+{
+    (void)module;
+    Py_ssize_t count = PyList_Size(list);
+    void **blocks = count < 0 ? NULL : calloc((size_t)count + 1, sizeof *blocks);
+    if (!blocks)
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count; i++)
+        blocks[i] = PyLong_AsVoidPtr(PyList_GetItem(list, i));
+    if (!PyErr_Occurred()) {
+        PyThreadState *state = PyEval_SaveThread();
+        for (Py_ssize_t i = 0; i < count; i++)
+            PyMem_RawFree(blocks[i]);
+        PyEval_RestoreThread(state);
+    }
+    free(blocks);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* ---- beside a thread that keeps the GIL ---- */
+
+static void *allocate_and_tell(void *context)
+{
+    struct order *order = context;
+    PyMem_RawFree(PyMem_RawMalloc(order->size));
+    sem_post(order->done);
+    return NULL;
+}
+
+static PyObject *beside(PyObject *module, PyObject *args)
+{
+    /* Static: a thread that hangs uses them after this function has returned. */
+    static struct order order;
+    static sem_t done;
+    unsigned long long size;
+    int seconds;
+    pthread_t thread;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Ki", &size, &seconds))
+        return NULL;
+    order = (struct order){(size_t)size, 1, NULL, 0, &done};
+    sem_init(&done, 0, 0);
+    int result = pthread_create(&thread, NULL, allocate_and_tell, &order);
+    if (result != 0) {
+        errno = result;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    pthread_detach(thread);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += seconds;
+    while ((result = sem_timedwait(&done, &until)) != 0 && errno == EINTR)
+        ;
+    return PyBool_FromLong(result == 0);
+}
+
+/* ---- threads that allocate without end ---- */
+
+enum { HAMMERS = 16, ANVILS = 8 };
+
+static pthread_t hammers[HAMMERS];
+static int hammer_count;
+static size_t hammer_size;
+static bool hammer_stop;
+static unsigned long long hammer_rounds;
+static unsigned long long hammer_faults;
+
+static bool filled_with(const unsigned char *block, size_t size, unsigned char value)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (block[i] != value)
+            return false;
+    }
+    return true;
+}
+
+/* Keeps a few blocks, each filled with its own byte, and resizes one a round. */
+static void *hammer_body(void *context)
+{
+    unsigned char *blocks[ANVILS] = {NULL};
+    size_t sizes[ANVILS] = {0};
+    unsigned long long rounds = 0;
+    unsigned long long faults = 0;
+    unsigned seed = (unsigned)(uintptr_t)context;
+    while (!__atomic_load_n(&hammer_stop, __ATOMIC_RELAXED)) {
+        seed = seed * 1103515245u + 12345u;
+        unsigned i = seed >> 16 & (ANVILS - 1);
+        size_t size = hammer_size + (seed >> 20 & 63);
+        unsigned char value = (unsigned char)(i + 1);
+        if (blocks[i] && !filled_with(blocks[i], sizes[i], value))
+            faults++;
+        if (blocks[i] && (seed >> 28 & 1)) {
+            PyMem_RawFree(blocks[i]);
+            blocks[i] = NULL;
+        } else {
+            unsigned char *block = PyMem_RawRealloc(blocks[i], size);
+            faults += block == NULL;
+            if (block) {
+                memset(block, value, size);
+                blocks[i] = block;
+                sizes[i] = size;
+            }
+        }
+        rounds++;
+    }
+    for (unsigned i = 0; i < ANVILS; i++)
+        PyMem_RawFree(blocks[i]);
+    __atomic_fetch_add(&hammer_rounds, rounds, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&hammer_faults, faults, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static PyObject *hammer(PyObject *module, PyObject *args)
+{
+    unsigned long long size;
+    int threads;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iK", &threads, &size))
+        return NULL;
+    if (hammer_count != 0 || threads < 1 || threads > HAMMERS)
+        return PyErr_Format(PyExc_ValueError, "%d threads: hammers already, or not in [1; %d]", threads, HAMMERS);
+    hammer_stop = false;
+    hammer_rounds = hammer_faults = 0;
+    hammer_size = (size_t)size;
+    for (int i = 0; i < threads; i++) {
+        if (pthread_create(&hammers[i], NULL, hammer_body, (void *)(uintptr_t)(i + 1)) != 0)
+            return PyErr_Format(PyExc_OSError, "no thread");
+        hammer_count++;
+    }
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyObject *rest(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    __atomic_store_n(&hammer_stop, true, __ATOMIC_RELAXED);
+    PyThreadState *state = PyEval_SaveThread();
+    while (hammer_count > 0)
+        pthread_join(hammers[--hammer_count], NULL);
+    PyEval_RestoreThread(state);
+    return Py_BuildValue("(KK)", hammer_rounds, hammer_faults);
+}
+
+/* ---- C that calls Python ---- */
+
+static PyObject *call(PyObject *module, PyObject *function)
+{
+    (void)module;
+    return PyObject_CallObject(function, NULL);
+}
+
+struct errand {
+    PyObject *function;
+    PyObject *result;
+};
+
+static void *run_errand(void *context)
+{
+    struct errand *errand = context;
+    PyGILState_STATE state = PyGILState_Ensure();
+    errand->result = PyObject_CallObject(errand->function, NULL);
+    if (!errand->result)
+        PyErr_Print();
+    PyGILState_Release(state);
+    return NULL;
+}
+
+static PyObject *call_in_thread(PyObject *module, PyObject *function)
+{
+    struct errand errand = {function, NULL};
+    pthread_t thread;
+    (void)module;
+    PyThreadState *state = PyEval_SaveThread();
+    if (pthread_create(&thread, NULL, run_errand, &errand) == 0)
+        pthread_join(thread, NULL);
+    PyEval_RestoreThread(state);
+    if (!errand.result)
+        return PyErr_Format(PyExc_RuntimeError, "the function raised an exception, or there was no thread");
+    return errand.result;
+}
+
+static PyMethodDef methods[] = {
+    {"detached", detached, METH_VARARGS, NULL},
+    {"in_thread", in_thread, METH_VARARGS, NULL},
+    {"in_destructor", in_destructor, METH_VARARGS, NULL},
+    {"release", release, METH_O, NULL},
+    {"beside", beside, METH_VARARGS, NULL},
+    {"hammer", hammer, METH_VARARGS, NULL},
+    {"rest", rest, METH_NOARGS, NULL},
+    {"call", call, METH_O, NULL},
+    {"call_in_thread", call_in_thread, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "_hazard_foreign",
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__hazard_foreign(void)
+{
+    static bool have_key;
+    if (!have_key && pthread_key_create(&early_key, at_end) != 0)
+        return PyErr_Format(PyExc_OSError, "no key for thread-specific data");
+    have_key = true;
+    return PyModuleDef_Init(&definition);
+}

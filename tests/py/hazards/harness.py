@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""What the hazard tests share.
+
+WHAT    @isolated makes a test function run in a Python process of its own, which imports the test's file and calls the
+        function there. Its fixtures must be values that JSON knows. run() runs a program given as text.
+        extensions() builds the C modules of ext/ once and returns their directory; programs have it on their path.
+WHY     Many hazards end in a crash or a deadlock. In a process of its own that is one failed test with a stack, and
+        what is recorded is the test's own allocations.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, cast
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCES = os.path.join(HERE, "ext")
+MODULES = ("_hazard_mem", "_hazard_below", "_hazard_foreign")
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+TIMEOUT = 60.0
+
+RAW, MEM, OBJ = 0, 1, 2
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class NoCompiler(Exception):
+    """There is no C compiler, or Python's headers are not installed."""
+
+
+# ---- the C modules ----
+
+
+def compiler() -> List[str]:
+    for command in (os.environ.get("CC"), "cc", "gcc", "clang"):
+        words = shlex.split(command or "")
+        if words and shutil.which(words[0]) is not None:
+            return words
+    raise NoCompiler("no C compiler: set CC, or install cc, gcc or clang")
+
+
+def include_options() -> List[str]:
+    paths = sysconfig.get_paths()
+    directories = {paths["include"], paths["platinclude"]}
+    if not any(os.path.exists(os.path.join(directory, "Python.h")) for directory in directories):
+        raise NoCompiler("no Python.h in " + " or ".join(sorted(directories)))
+    options = []
+    for directory in sorted(directories):
+        options += ["-isystem", directory]
+    return options
+
+
+def compile_c(source: str, target: str, *options: str) -> None:
+    """Compile one file of ext/; AssertionError with the compiler's words if it fails or warns."""
+    command = [*compiler(), "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", *WARNINGS, *include_options()]
+    command += [*shlex.split(os.environ.get("CFLAGS", "")), os.path.join(SOURCES, source), "-o", target, *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert done.returncode == 0 and not done.stdout, "{}\n{}".format(" ".join(command), done.stdout)
+
+
+@functools.lru_cache(maxsize=None)
+def extensions() -> str:
+    """Directory with the modules of ext/, built at the first call."""
+    directory = tempfile.mkdtemp(prefix="hazards-")
+    suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
+    for module in MODULES:
+        source = module[len("_hazard_") :] + ".c"
+        compile_c(source, os.path.join(directory, module + suffix), "-fPIC", "-shared")
+    return directory
+
+
+def forget_extensions() -> None:
+    if extensions.cache_info().currsize:
+        shutil.rmtree(extensions(), ignore_errors=True)
+
+
+# ---- processes ----
+
+
+def environment(**changes: Optional[str]) -> Dict[str, str]:
+    """This process's environment with the C modules and this directory on the path; None removes a variable."""
+    result = dict(os.environ)
+    paths = [HERE, extensions(), *filter(None, [result.get("PYTHONPATH")])]
+    result["PYTHONPATH"] = os.pathsep.join(paths)
+    result["PYTHONFAULTHANDLER"] = "1"
+    for name in ("PYTHONMALLOC", "PYTHONTRACEMALLOC", "MPROFILERATE"):
+        result.pop(name, None)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
+def start(command: Sequence[str], **changes: Optional[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        env=environment(**changes),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT, status: int = 0) -> str:
+    """What the process wrote to stdout. AssertionError with its stderr if it ends otherwise than with `status`."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGABRT)  # faulthandler writes the stacks
+        try:
+            out, err = process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+        raise AssertionError("still running after {} seconds\n{}\n{}".format(timeout, out, err)) from None
+    assert process.returncode == status, "exit status {}\n{}\n{}".format(process.returncode, out, err)
+    return out
+
+
+def run(
+    code: str,
+    *options: str,
+    arguments: Sequence[str] = (),
+    timeout: float = TIMEOUT,
+    status: int = 0,
+    **changes: Optional[str],
+) -> str:
+    """Run a program given as text with `python OPTIONS -c`; its stdout."""
+    return finish(start([sys.executable, *options, "-c", code, *arguments], **changes), timeout, status)
+
+
+def in_child() -> bool:
+    return "HAZARD_CHILD" in os.environ
+
+
+def isolated(function: Function) -> Function:
+    """Decorator of a test: its body runs in a process of its own."""
+    path = function.__code__.co_filename
+
+    @functools.wraps(function)
+    def wrapper(**fixtures: Any) -> None:
+        if in_child():
+            function(**fixtures)
+            return
+        changes = fixtures.pop("environment", {})
+        command = [sys.executable, os.path.abspath(__file__), path, function.__name__, json.dumps(fixtures)]
+        finish(start(command, HAZARD_CHILD="1", **changes))
+
+    return cast(Function, wrapper)
+
+
+def child(path: str, name: str, fixtures: str) -> None:
+    sys.path.insert(0, os.path.dirname(path))
+    module = __import__(os.path.splitext(os.path.basename(path))[0])
+    getattr(module, name)(**json.loads(fixtures))
+
+
+# ---- what was recorded ----
+
+
+class Block(NamedTuple):
+    """A trace: its size and its frames, most recent first, as (file, line, name)."""
+
+    size: int
+    frames: Tuple[Tuple[str, int, Optional[str]], ...]
+
+    @property
+    def names(self) -> List[str]:
+        """Plain names: before 3.11 a code object has no other."""
+        return [(frame[2] or "").rpartition(".")[2] for frame in self.frames]
+
+    @property
+    def known(self) -> bool:
+        return self.frames[0][0] != "<unknown>"
+
+
+def blocks(*sizes: int) -> List[Block]:
+    """Everything recorded now, or only what has one of these sizes."""
+    from mprofile import _core
+
+    found = []
+    for trace in _core._get_traces():
+        if not sizes or trace[1] in sizes:
+            found.append(Block(trace[1], tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
+    return found
+
+
+def recording(max_frames: int = 128, sample_rate: int = 0, **options: Any) -> Iterator[None]:
+    """For `with contextlib.contextmanager(recording)(...)`: records, and checks the tables at the end."""
+    from mprofile import _core
+
+    _core.start(max_frames, sample_rate, **options)
+    try:
+        yield
+        assert _core._valid()
+    finally:
+        _core.stop()
+
+
+if __name__ == "__main__":
+    child(*sys.argv[1:])
