@@ -6,15 +6,13 @@ K, M, G and T are powers of 1024, with or without "iB": 128K is 128KiB is 131072
 
 from __future__ import annotations
 
-import re
-
 __all__ = ["format_size", "parse_size"]
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 ALLOWED = "a number of bytes, like 131072, 128K, 512KiB or 1.5MiB"
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:([KMGT])(?:iB)?|B)?", re.IGNORECASE | re.ASCII)
+_SIZE = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(?:([KMGT])(?:iB)?|B)?"
 
 # The profiler counts in 64 bits; nothing of 2^62 bytes can be meant.
 _MOST = 1 << 62
@@ -27,7 +25,9 @@ def parse_size(text: str) -> int:
     without a space before it. A fraction is rounded to whole bytes. ValueError for anything else, and for 2^62
     bytes or more; its text says what is allowed.
     """
-    match = _SIZE.fullmatch(text.strip())
+    import re  # here: format_size is part of `import mprofile`, and re is most of its cost
+
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
         raise ValueError("{!r} is not {}".format(text, ALLOWED))
     number, unit = match.groups()
@@ -41,8 +41,8 @@ def parse_size(text: str) -> int:
 def format_size(size: float, sign: bool = False) -> str:
     """Return ``size`` in bytes as text of at most five digits and a unit, as tracemalloc writes it.
 
-    ``sign``: write a plus before sizes of at least 0. Whole numbers below 10 KiB (100 in the larger units) keep all
-    their digits: "8191 B", "10.0 KiB", "99.9 MiB", "1024 MiB".
+    ``sign``: write a plus before sizes of at least 0. The unit changes at 10 KiB, 10 MiB, ..., and below 100 of a unit
+    there is one decimal: "8191 B", "10.0 KiB", "9999 KiB", "99.9 MiB".
     """
     plus = "+" if sign else ""
     for unit in UNITS:
