@@ -49,7 +49,7 @@ uint64_t mprof_builder_requests(const struct mprof_builder *builder);
 /* Meaning of the birth codes of live entries. Before the first block; without it every code is 0, "unknown". */
 void mprof_builder_set_births(struct mprof_builder *builder, int64_t base_ns, unsigned shift);
 /* Appends n zeroed live entries for the caller to fill; finish takes them as they are. Stacks must be indices that
- * mprof_builder_stack gave. The pointer is good until the next call that adds blocks. */
+ * mprof_builder_stack gave. The pointer is good until the next call that adds blocks; NULL if n is 0. */
 int mprof_builder_reserve_live(struct mprof_builder *builder, size_t n, struct mprof_live **entries);
 /* Appends n zeroed full records; the first has index *first. A live entry must name each of them. `stack` of the
  * record and of its entry must agree. */

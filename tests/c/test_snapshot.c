@@ -239,7 +239,7 @@ static void test_reserve(void)
     struct mprof_live *live;
     struct mprof_block *wide;
     uint32_t first;
-    ok(mprof_builder_reserve_live(builder, 0, &live) == 0 && live, "no entries are a pointer to nothing");
+    ok(mprof_builder_reserve_live(builder, 0, &live) == 0 && !live, "room for no entries is NULL, and no failure");
     if (mprof_builder_reserve_blocks(builder, 2, &wide, &first) < 0 ||
         mprof_builder_reserve_live(builder, MANY, &live) < 0)
         bail("no memory");
