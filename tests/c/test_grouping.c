@@ -1,0 +1,689 @@
+/* SPDX-License-Identifier: MIT */
+/* test_grouping.c -- order, paths, grouping, changes and selection of src/core.
+ *
+ * Random snapshots with few names, so that different nodes share a line, frames recur on a stack, and groups tie. What the
+ * core computes on the tree is compared with the plain definition: for each block go up its stack and add. */
+#include "base/rng.h"
+#include "core/grouping.h"
+#include "core/order.h"
+#include "core/selection.h"
+#include "tap.h"
+
+enum { FILES = 3, LINES = 3, NAMES = 3, MOST_DEPTH = 7, MOST_GROUPS = 4096, TEXT = 256 };
+
+static const char *const files[FILES] = {"b.py", "a.py", "\xed\xb2\x80.py"}; /* the last: a lone surrogate */
+static const char *const names[NAMES] = {"f", "g", ""};
+
+static uint32_t below(struct mprof_rng *rng, uint32_t limit)
+{
+    return (uint32_t)(mprof_rng_next(rng) % limit);
+}
+
+/* ---- random snapshots ---- */
+
+struct shape {
+    uint32_t blocks;
+    bool sampled;
+    uint64_t recording;
+    uint64_t first_id;
+};
+
+static uint32_t random_stack(struct mprof_builder *builder, struct mprof_rng *rng)
+{
+    struct mprof_stack stack = {0};
+    uint32_t depth = below(rng, MOST_DEPTH + 1);
+    for (uint32_t i = 0; i < depth; i++) {
+        struct mprof_function function = {.firstlineno = 1 + below(rng, 2)};
+        struct mprof_node node = {.parent = stack.node, .line = below(rng, LINES)};
+        const char *file = files[below(rng, FILES)];
+        const char *name = names[below(rng, NAMES)];
+        if (mprof_builder_string(builder, file, strlen(file), &function.filename) < 0 ||
+            mprof_builder_string(builder, name, strlen(name), &function.name) < 0 ||
+            mprof_builder_function(builder, &function, &node.function) < 0 ||
+            mprof_builder_node(builder, &node, &stack.node) < 0)
+            bail("no memory");
+    }
+    mprof_figures_add_samples(&stack.alloc, 10 + below(rng, 100), 64.0, 1 + below(rng, 3));
+    mprof_figures_add_samples(&stack.peak, 10 + below(rng, 100), 64.0, below(rng, 3));
+    uint32_t index;
+    if (mprof_builder_stack(builder, &stack, &index) < 0)
+        bail("no memory");
+    return index;
+}
+
+static struct mprof_snapshot *random_snapshot(struct mprof_rng *rng, const struct shape *shape)
+{
+    struct mprof_builder *builder = mprof_builder_new();
+    if (!builder)
+        bail("no memory");
+    for (uint32_t i = 0; i < shape->blocks; i++) {
+        struct mprof_block block = {
+            .stack = random_stack(builder, rng),
+            .domain = below(rng, 8) ? 0 : below(rng, 3),
+            .size = below(rng, 5) * 16,
+            .samples = 1,
+            .rate = shape->sampled ? 64.0 * (1 + below(rng, 2)) : 1.0,
+            .id = shape->sampled ? shape->first_id + i : 0,
+        };
+        struct mprof_figures one = {0};
+        mprof_figures_add_samples(&one, block.size, block.rate, 1);
+        block.blocks = one.blocks;
+        block.bytes = one.bytes;
+        if (mprof_builder_block(builder, &block) < 0)
+            bail("no memory");
+    }
+    struct mprof_meta meta = {.sample_rate = shape->sampled ? 128.0 : 1.0, .recording = shape->recording};
+    struct mprof_snapshot *snapshot = mprof_builder_finish(builder, &meta);
+    if (!snapshot)
+        bail("no memory");
+    return snapshot;
+}
+
+/* ---- the plain definition ---- */
+
+struct group {
+    char key[TEXT];
+    struct mprof_figures figures[MPROF_MEASURES];
+};
+
+struct groups {
+    struct group items[MOST_GROUPS];
+    unsigned count;
+};
+
+static struct groups expected;
+static struct groups expected_old;
+
+static struct group *find(struct groups *groups, const char *key)
+{
+    for (unsigned i = 0; i < groups->count; i++)
+        if (strcmp(groups->items[i].key, key) == 0)
+            return &groups->items[i];
+    return NULL;
+}
+
+static struct group *find_or_add(struct groups *groups, const char *key)
+{
+    struct group *group = find(groups, key);
+    if (group)
+        return group;
+    if (groups->count == MOST_GROUPS)
+        bail("too many groups");
+    group = &groups->items[groups->count++];
+    memset(group, 0, sizeof *group);
+    snprintf(group->key, sizeof group->key, "%s", key);
+    return group;
+}
+
+static const char *text_of(const struct mprof_snapshot *snapshot, uint32_t string)
+{
+    static char texts[4][32];
+    static unsigned next;
+    char *text = texts[next++ % 4];
+    size_t length;
+    const char *bytes = mprof_snapshot_string(snapshot, string, &length);
+    snprintf(text, 32, "%.*s", (int)length, bytes);
+    return text;
+}
+
+/* Names sort as the text of a key sorts: file, then line, one digit each. */
+static void frame_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
+{
+    const struct mprof_node *frame = &mprof_snapshot_nodes(snapshot)[node];
+    const struct mprof_function *function = &mprof_snapshot_functions(snapshot)[frame->function];
+    const char *file = node ? text_of(snapshot, function->filename) : MPROF_UNKNOWN_FILE;
+    const char *name = node ? text_of(snapshot, function->name) : "";
+    switch (key) {
+    case MPROF_KEY_FILE:
+        snprintf(text, TEXT, "%s", file);
+        break;
+    case MPROF_KEY_FUNCTION:
+        snprintf(text, TEXT, "%s:%u:%s", file, function->firstlineno, name);
+        break;
+    case MPROF_KEY_STACK:
+        snprintf(text, TEXT, "%s:%u:%s:%u", file, function->firstlineno, name, frame->line);
+        break;
+    default:
+        snprintf(text, TEXT, "%s:%u", file, frame->line);
+    }
+}
+
+/* Oldest frame first, each ended by a byte that sorts before every other. */
+static void path_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
+{
+    char frame[TEXT];
+    uint32_t parent = mprof_snapshot_nodes(snapshot)[node].parent;
+    text[0] = '\0';
+    if (parent)
+        path_text(snapshot, key, parent, text);
+    frame_text(snapshot, key, node, frame);
+    size_t length = strlen(text);
+    snprintf(text + length, TEXT - length, "%s\x01", frame);
+}
+
+static bool whole(enum mprof_key key)
+{
+    return key == MPROF_KEY_TRACEBACK || key == MPROF_KEY_STACK;
+}
+
+static void key_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
+{
+    if (whole(key))
+        path_text(snapshot, key, node, text);
+    else
+        frame_text(snapshot, key, node, text);
+}
+
+static void add_times(struct mprof_figures *sum, const struct mprof_figures *figures, double times)
+{
+    sum->bytes += times * figures->bytes;
+    sum->blocks += times * figures->blocks;
+    sum->seen += times * figures->seen;
+    sum->samples += figures->samples;
+    sum->bytes_var += times * times * figures->bytes_var;
+    sum->blocks_var += times * times * figures->blocks_var;
+}
+
+/* Adds the figures of one stack, all of its measures, to the groups of its frames. */
+static void add_stack(struct groups *groups, const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node,
+                      const struct mprof_figures figures[MPROF_MEASURES], bool cumulative, bool once)
+{
+    char keys[MOST_DEPTH + 1][TEXT];
+    unsigned depth = 0;
+    do {
+        key_text(snapshot, key, node, keys[depth++]);
+        node = mprof_snapshot_nodes(snapshot)[node].parent;
+    } while (cumulative && node);
+    for (unsigned i = 0; i < depth; i++) {
+        unsigned times = 0;
+        bool first = true;
+        for (unsigned k = 0; k < depth; k++) {
+            times += strcmp(keys[i], keys[k]) == 0;
+            first &= k >= i || strcmp(keys[i], keys[k]) != 0;
+        }
+        if (!first)
+            continue;
+        struct group *group = find_or_add(groups, keys[i]);
+        for (unsigned m = 0; m < MPROF_MEASURES; m++)
+            add_times(&group->figures[m], &figures[m], once ? 1.0 : times);
+    }
+}
+
+static void add_all(struct groups *groups, const struct mprof_snapshot *snapshot, enum mprof_key key, bool cumulative,
+                    bool once)
+{
+    const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
+    groups->count = 0;
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
+        struct mprof_figures figures[MPROF_MEASURES] = {stacks[i].inuse, stacks[i].alloc, stacks[i].peak};
+        add_stack(groups, snapshot, key, stacks[i].node, figures, cumulative, once);
+    }
+}
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) <= 1e-9 * (1.0 + fabs(b));
+}
+
+static bool same_figures(const struct mprof_figures *a, const struct mprof_figures *b)
+{
+    return near(a->bytes, b->bytes) && near(a->blocks, b->blocks) && near(a->bytes_var, b->bytes_var) &&
+           near(a->blocks_var, b->blocks_var) && near(a->seen, b->seen) && near(a->samples, b->samples);
+}
+
+static void path_key(const struct mprof_paths *paths, uint32_t path, char *text)
+{
+    const struct mprof_path *item = &paths->items[path];
+    key_text(paths->sources[item->source].snapshot, paths->key, item->node, text);
+}
+
+/* ---- order ---- */
+
+struct sortable {
+    const uint32_t *values;
+};
+
+static int compare_values(const void *context, uint32_t a, uint32_t b)
+{
+    const uint32_t *values = ((const struct sortable *)context)->values;
+    return values[a] < values[b] ? -1 : values[a] > values[b];
+}
+
+static void test_order(struct mprof_rng *rng)
+{
+    enum { MOST = 1000 };
+    uint32_t values[MOST];
+    uint32_t items[MOST];
+    uint32_t room[MOST];
+    bool good = true;
+    for (uint32_t round = 0; round < 300; round++) {
+        uint32_t count = round < 70 ? round : below(rng, MOST);
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = below(rng, 50);
+            items[i] = i;
+        }
+        struct sortable context = {values};
+        mprof_order_sort(items, room, count, compare_values, &context);
+        for (uint32_t i = 1; i < count; i++)
+            good &= check(values[items[i - 1]] < values[items[i]] ||
+                              (values[items[i - 1]] == values[items[i]] && items[i - 1] < items[i]),
+                          "%u items, at %u", count, i);
+    }
+    ok(good, "the sort is in order and stable");
+}
+
+/* ---- statistics ---- */
+
+static bool check_statistics(const struct mprof_snapshot *snapshot, enum mprof_key key, bool cumulative)
+{
+    struct mprof_arena arena;
+    struct mprof_statistics result;
+    mprof_arena_init(&arena, 0);
+    if (mprof_grouping_statistics(&result, &arena, key, snapshot, cumulative) < 0)
+        bail("no memory");
+    add_all(&expected, snapshot, key, cumulative, false);
+    unsigned with_blocks = 0;
+    for (unsigned i = 0; i < expected.count; i++)
+        with_blocks += expected.items[i].figures[MPROF_INUSE].samples > 0;
+    bool good = check(result.count == with_blocks, "%u groups, not %u", result.count, with_blocks);
+    char before[TEXT] = "";
+    for (uint32_t i = 0; i < result.count; i++) {
+        const struct mprof_group *group = &result.groups[i];
+        char text[TEXT];
+        path_key(&result.paths, group->path, text);
+        const struct group *other = find(&expected, text);
+        good &= check(other && same_figures(&group->figures, &other->figures[MPROF_INUSE]), "figures of %s", text);
+        good &= check(near(group->size, rint(group->figures.bytes)) && near(group->count, rint(group->figures.blocks)),
+                      "rounding of %s", text);
+        const struct mprof_group *last = i ? group - 1 : group;
+        bool tie = i > 0 && near(last->size, group->size) && near(last->count, group->count);
+        good &=
+            check(i == 0 || last->size > group->size || (near(last->size, group->size) && last->count >= group->count),
+                  "order of size and count at %u", i);
+        good &= check(!tie || strcmp(before, text) > 0, "order of paths at %u: %s, %s", i, before, text);
+        snprintf(before, sizeof before, "%s", text);
+    }
+    mprof_arena_drop(&arena);
+    return good;
+}
+
+static void test_statistics(struct mprof_rng *rng)
+{
+    bool good = true;
+    for (unsigned round = 0; round < 60; round++) {
+        struct shape shape = {.blocks = below(rng, 200), .sampled = round % 2};
+        struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
+        good &= check_statistics(snapshot, MPROF_KEY_LINE, false) &&
+                check_statistics(snapshot, MPROF_KEY_FILE, false) &&
+                check_statistics(snapshot, MPROF_KEY_TRACEBACK, false) &&
+                check_statistics(snapshot, MPROF_KEY_LINE, true) && check_statistics(snapshot, MPROF_KEY_FILE, true);
+        mprof_snapshot_decref(snapshot);
+    }
+    ok(good, "statistics are the sums over stacks, in tracemalloc's order");
+}
+
+/* ---- differences ---- */
+
+/* The variances of the blocks that the other snapshot does not have, by the plain definition. */
+static void add_changed(struct groups *groups, const struct mprof_snapshot *snapshot,
+                        const struct mprof_snapshot *other, enum mprof_key key, bool cumulative, bool comparable)
+{
+    for (size_t i = 0; i < mprof_snapshot_block_count(snapshot); i++) {
+        struct mprof_block block;
+        struct mprof_block theirs;
+        bool shared = false;
+        mprof_snapshot_block(snapshot, i, &block);
+        for (size_t k = 0; comparable && k < mprof_snapshot_block_count(other); k++) {
+            mprof_snapshot_block(other, k, &theirs);
+            shared |= block.id != 0 && theirs.id == block.id && near(theirs.rate, block.rate);
+        }
+        struct mprof_figures figures[MPROF_MEASURES] = {{0}};
+        if (!shared)
+            mprof_figures_add_block(&figures[0], &block);
+        add_stack(groups, snapshot, key, mprof_snapshot_stacks(snapshot)[block.stack].node, figures, cumulative, false);
+    }
+}
+
+/* A later snapshot of the same recording: some blocks gone, some new, some with the rate changed. */
+static struct mprof_snapshot *later(struct mprof_rng *rng, const struct mprof_snapshot *snapshot, uint32_t added)
+{
+    struct shape shape = {.blocks = added, .sampled = true, .recording = 7, .first_id = 100000};
+    struct mprof_snapshot *born = random_snapshot(rng, &shape);
+    const struct mprof_snapshot *both[2] = {born, snapshot};
+    struct mprof_builder *builder = mprof_builder_new();
+    for (unsigned s = 0; builder && s < 2; s++)
+        for (size_t i = 0; i < mprof_snapshot_block_count(both[s]); i++) {
+            struct mprof_block block;
+            mprof_snapshot_block(both[s], i, &block);
+            if (s == 1 && below(rng, 4) == 0)
+                continue;
+            if (s == 1 && below(rng, 4) == 0)
+                block.rate *= 2;
+            /* The same path, node by node. */
+            uint32_t nodes[MOST_DEPTH];
+            unsigned depth = 0;
+            struct mprof_stack stack = {0};
+            uint32_t at = mprof_snapshot_stacks(both[s])[block.stack].node;
+            for (; at; at = mprof_snapshot_nodes(both[s])[at].parent)
+                nodes[depth++] = at;
+            while (depth > 0) {
+                struct mprof_node node = mprof_snapshot_nodes(both[s])[nodes[--depth]];
+                struct mprof_function function = mprof_snapshot_functions(both[s])[node.function];
+                const char *file = text_of(both[s], function.filename);
+                const char *name = text_of(both[s], function.name);
+                node.parent = stack.node;
+                if (mprof_builder_string(builder, file, strlen(file), &function.filename) < 0 ||
+                    mprof_builder_string(builder, name, strlen(name), &function.name) < 0 ||
+                    mprof_builder_function(builder, &function, &node.function) < 0 ||
+                    mprof_builder_node(builder, &node, &stack.node) < 0)
+                    bail("no memory");
+            }
+            if (mprof_builder_stack(builder, &stack, &block.stack) < 0 || mprof_builder_block(builder, &block) < 0)
+                bail("no memory");
+        }
+    struct mprof_snapshot *result = builder ? mprof_builder_finish(builder, mprof_snapshot_meta(born)) : NULL;
+    mprof_snapshot_decref(born);
+    if (!result)
+        bail("no memory");
+    return result;
+}
+
+static bool check_differences(const struct mprof_snapshot *now, const struct mprof_snapshot *before, enum mprof_key key,
+                              bool cumulative, bool comparable)
+{
+    static struct groups changed;
+    struct mprof_arena arena;
+    struct mprof_differences result;
+    mprof_arena_init(&arena, 0);
+    if (mprof_grouping_differences(&result, &arena, key, now, before, cumulative) < 0)
+        bail("no memory");
+    add_all(&expected, now, key, cumulative, false);
+    add_all(&expected_old, before, key, cumulative, false);
+    changed.count = 0;
+    add_changed(&changed, now, before, key, cumulative, comparable);
+    add_changed(&changed, before, now, key, cumulative, comparable);
+    const struct mprof_figures none[MPROF_MEASURES] = {{0}};
+    unsigned covered = 0;
+    bool good = true;
+    for (uint32_t i = 0; i < result.count; i++) {
+        const struct mprof_difference *group = &result.groups[i];
+        char text[TEXT];
+        path_key(&result.paths, group->path, text);
+        struct group *found = find(&expected, text);
+        struct group *found_old = find(&expected_old, text);
+        struct group *found_changed = find(&changed, text);
+        const struct mprof_figures *a = found ? found->figures : none;
+        const struct mprof_figures *b = found_old ? found_old->figures : none;
+        const struct mprof_figures *c = found_changed ? found_changed->figures : none;
+        good &= check(near(group->size, rint(a->bytes)) && near(group->count, rint(a->blocks)) &&
+                          near(group->size_diff, rint(a->bytes) - rint(b->bytes)) &&
+                          near(group->count_diff, rint(a->blocks) - rint(b->blocks)),
+                      "difference of %s", text);
+        good &= check(near(group->changed.bytes_var, c->bytes_var) && near(group->changed.blocks_var, c->blocks_var) &&
+                          near(group->changed.samples, c->samples),
+                      "variance of %s: %g, not %g", text, group->changed.bytes_var, c->bytes_var);
+        covered += (found && a->samples > 0) || (found_old && b->samples > 0);
+        good &= check(i == 0 || fabs(group[-1].size_diff) >= fabs(group->size_diff), "order at %u", i);
+    }
+    unsigned all = 0;
+    for (unsigned i = 0; i < expected.count; i++)
+        all += expected.items[i].figures[0].samples > 0;
+    for (unsigned i = 0; i < expected_old.count; i++) {
+        const struct group *newer = find(&expected, expected_old.items[i].key);
+        all += expected_old.items[i].figures[0].samples > 0 && !(newer && newer->figures[0].samples > 0);
+    }
+    good &= check(covered == result.count && all == result.count, "%u groups, not %u", result.count, all);
+    mprof_arena_drop(&arena);
+    return good;
+}
+
+static void test_differences(struct mprof_rng *rng)
+{
+    bool good = true;
+    for (unsigned round = 0; round < 30; round++) {
+        struct shape shape = {.blocks = below(rng, 150), .sampled = true, .recording = 7, .first_id = 1};
+        struct mprof_snapshot *before = random_snapshot(rng, &shape);
+        struct mprof_snapshot *now = later(rng, before, below(rng, 100));
+        shape.recording = 8;
+        struct mprof_snapshot *stranger = random_snapshot(rng, &shape);
+        good &= check_differences(now, before, MPROF_KEY_LINE, false, true) &&
+                check_differences(now, before, MPROF_KEY_TRACEBACK, false, true) &&
+                check_differences(now, before, MPROF_KEY_FILE, true, true) &&
+                check_differences(now, before, MPROF_KEY_LINE, true, true) &&
+                check_differences(now, now, MPROF_KEY_LINE, false, true) &&
+                check_differences(now, stranger, MPROF_KEY_LINE, false, false);
+        mprof_snapshot_decref(before);
+        mprof_snapshot_decref(now);
+        mprof_snapshot_decref(stranger);
+    }
+    ok(good, "differences: only samples that were born, died or were thinned have a variance");
+}
+
+/* ---- rows ---- */
+
+static bool check_rows(const struct mprof_snapshot *snapshot, enum mprof_key key)
+{
+    struct mprof_arena arena;
+    struct mprof_rows result;
+    mprof_arena_init(&arena, 0);
+    if (mprof_grouping_rows(&result, &arena, key, snapshot) < 0)
+        bail("no memory");
+    add_all(&expected_old, snapshot, key, false, false);  /* flat */
+    add_all(&expected, snapshot, key, !whole(key), true); /* cumulative */
+    bool good = check(result.count == expected.count, "%u rows, not %u", result.count, expected.count);
+    const struct mprof_figures none[MPROF_MEASURES] = {{0}};
+    for (uint32_t i = 0; i < result.count; i++) {
+        char text[TEXT];
+        path_key(&result.paths, result.rows[i].path, text);
+        const struct group *flat = find(&expected_old, text);
+        const struct group *cumulative = find(&expected, text);
+        for (unsigned m = 0; m < MPROF_MEASURES; m++)
+            good &= check(cumulative && same_figures(&result.rows[i].flat[m], flat ? &flat->figures[m] : &none[m]) &&
+                              same_figures(&result.rows[i].cumulative[m], &cumulative->figures[m]),
+                          "measure %u of %s", m, text);
+        good &= check(i == 0 || result.rows[i - 1].flat[0].bytes >= result.rows[i].flat[0].bytes, "order at %u", i);
+    }
+    mprof_arena_drop(&arena);
+    return good;
+}
+
+static void test_rows(struct mprof_rng *rng)
+{
+    bool good = true;
+    for (unsigned round = 0; round < 30; round++) {
+        struct shape shape = {.blocks = below(rng, 150), .sampled = round % 2};
+        struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
+        good &= check_rows(snapshot, MPROF_KEY_LINE) && check_rows(snapshot, MPROF_KEY_FUNCTION) &&
+                check_rows(snapshot, MPROF_KEY_FILE) && check_rows(snapshot, MPROF_KEY_STACK);
+        struct mprof_figures totals[MPROF_MEASURES];
+        struct mprof_figures sum = {0};
+        mprof_grouping_totals(snapshot, totals);
+        for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
+            mprof_figures_add(&sum, &mprof_snapshot_stacks(snapshot)[i].peak);
+        good &= check(same_figures(&totals[MPROF_PEAK], &sum), "total at the peak");
+        mprof_snapshot_decref(snapshot);
+    }
+    ok(good, "rows: flat and cumulative, a stack once a frame");
+}
+
+/* ---- selections ---- */
+
+static bool filter_matches(const struct mprof_filter *filter, const struct mprof_snapshot *snapshot,
+                           const struct mprof_block *block)
+{
+    uint32_t node = mprof_snapshot_stacks(snapshot)[block->stack].node;
+    bool match = false;
+    do {
+        const struct mprof_node *frame = &mprof_snapshot_nodes(snapshot)[node];
+        uint32_t file =
+            node ? mprof_snapshot_functions(snapshot)[frame->function].filename : mprof_snapshot_string_count(snapshot);
+        match |= (!filter->files || filter->files[file]) && (filter->line == MPROF_ANY || filter->line == frame->line);
+        node = frame->parent;
+    } while (filter->all_frames && node);
+    return match && (filter->domain == MPROF_ANY || filter->domain == block->domain);
+}
+
+static bool same_block(const struct mprof_snapshot *a, size_t i, const struct mprof_snapshot *b, size_t k)
+{
+    struct mprof_block one;
+    struct mprof_block two;
+    char one_path[TEXT];
+    char two_path[TEXT];
+    mprof_snapshot_block(a, i, &one);
+    mprof_snapshot_block(b, k, &two);
+    path_text(a, MPROF_KEY_STACK, mprof_snapshot_stacks(a)[one.stack].node, one_path);
+    path_text(b, MPROF_KEY_STACK, mprof_snapshot_stacks(b)[two.stack].node, two_path);
+    return one.size == two.size && one.domain == two.domain && one.id == two.id && near(one.bytes, two.bytes) &&
+           near(one.rate, two.rate) && strcmp(one_path, two_path) == 0;
+}
+
+static void test_selection(struct mprof_rng *rng)
+{
+    bool good = true;
+    for (unsigned round = 0; round < 200; round++) {
+        struct shape shape = {.blocks = below(rng, 100), .sampled = round % 2, .recording = 7, .first_id = 1};
+        struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
+        uint8_t match_files[3][64] = {{0}};
+        struct mprof_filter filters[3];
+        size_t count = below(rng, 4);
+        for (size_t i = 0; i < count; i++) {
+            for (unsigned k = 0; k < 64; k++)
+                match_files[i][k] = below(rng, 2) != 0;
+            filters[i] = (struct mprof_filter){
+                .inclusive = below(rng, 2),
+                .all_frames = below(rng, 2),
+                .files = below(rng, 4) ? match_files[i] : NULL,
+                .line = below(rng, 2) ? MPROF_ANY : (int64_t)below(rng, LINES),
+                .domain = below(rng, 2) ? MPROF_ANY : (int64_t)below(rng, 3) - (below(rng, 8) == 0 ? 2 : 0),
+            };
+        }
+        struct mprof_snapshot *selected = mprof_select(snapshot, filters, count);
+        if (!selected)
+            bail("no memory");
+        size_t kept = 0;
+        uint8_t keep[128] = {0};
+        for (size_t i = 0; i < mprof_snapshot_block_count(snapshot); i++) {
+            struct mprof_block block;
+            bool must = false;
+            bool any = false;
+            bool pass = true;
+            mprof_snapshot_block(snapshot, i, &block);
+            for (size_t f = 0; f < count; f++) {
+                bool match = filter_matches(&filters[f], snapshot, &block);
+                must |= filters[f].inclusive;
+                any |= filters[f].inclusive && match;
+                pass &= filters[f].inclusive || !match;
+            }
+            if (!pass || (must && !any))
+                continue;
+            keep[i] = 1;
+            good &= check(kept < mprof_snapshot_block_count(selected) && same_block(snapshot, i, selected, kept),
+                          "round %u: block %zu is kept as number %zu", round, i, kept);
+            kept++;
+        }
+        good &= check(kept == mprof_snapshot_block_count(selected), "round %u: %zu blocks, not %zu", round,
+                      mprof_snapshot_block_count(selected), kept);
+        struct mprof_snapshot *by_hand = mprof_select_blocks(snapshot, keep);
+        struct mprof_arena arena;
+        bool same = false;
+        mprof_arena_init(&arena, 0);
+        if (!by_hand || mprof_grouping_same_traces(selected, by_hand, &arena, &same) < 0)
+            bail("no memory");
+        good &= check(same, "round %u: the same blocks by hand", round);
+        mprof_arena_drop(&arena);
+        mprof_snapshot_decref(by_hand);
+        mprof_snapshot_decref(selected);
+        mprof_snapshot_decref(snapshot);
+    }
+    ok(good, "selections keep the blocks that pass, in order, with all they have");
+}
+
+static void test_copy(struct mprof_rng *rng)
+{
+    struct shape shape = {.blocks = 100, .sampled = true, .recording = 7, .first_id = 1};
+    struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
+    struct mprof_comment comments[2] = {{"one", 3}, {"", 0}};
+    struct mprof_snapshot *copy = mprof_select_all(snapshot, comments, 2);
+    struct mprof_arena arena;
+    bool same = false;
+    mprof_arena_init(&arena, 0);
+    if (!copy || mprof_grouping_same_traces(snapshot, copy, &arena, &same) < 0)
+        bail("no memory");
+    ok(same, "a copy has the same traces");
+    ok(mprof_snapshot_comment_count(copy) == 2 && strcmp(text_of(copy, mprof_snapshot_comment(copy, 0)), "one") == 0 &&
+           strcmp(text_of(copy, mprof_snapshot_comment(copy, 1)), "") == 0,
+       "and the comments that were added");
+    struct mprof_figures totals[2][MPROF_MEASURES];
+    mprof_grouping_totals(snapshot, totals[0]);
+    mprof_grouping_totals(copy, totals[1]);
+    ok(same_figures(&totals[0][MPROF_ALLOC], &totals[1][MPROF_ALLOC]) &&
+           same_figures(&totals[0][MPROF_PEAK], &totals[1][MPROF_PEAK]),
+       "and what was allocated and in use at the peak");
+    struct mprof_snapshot *other = random_snapshot(rng, &shape);
+    if (mprof_grouping_same_traces(snapshot, other, &arena, &same) < 0)
+        bail("no memory");
+    ok(!same, "another snapshot has other traces");
+    mprof_arena_drop(&arena);
+    mprof_snapshot_decref(other);
+    mprof_snapshot_decref(copy);
+    mprof_snapshot_decref(snapshot);
+}
+
+/* ---- no memory ---- */
+
+enum call { STATISTICS, DIFFERENCES, ROWS, SAME, CALLS };
+
+static int call(enum call what, const struct mprof_snapshot *a, const struct mprof_snapshot *b,
+                struct mprof_arena *arena)
+{
+    struct mprof_statistics statistics;
+    struct mprof_differences differences;
+    struct mprof_rows rows;
+    bool same;
+    switch (what) {
+    case STATISTICS:
+        return mprof_grouping_statistics(&statistics, arena, MPROF_KEY_LINE, a, true);
+    case DIFFERENCES:
+        return mprof_grouping_differences(&differences, arena, MPROF_KEY_TRACEBACK, a, b, false);
+    case ROWS:
+        return mprof_grouping_rows(&rows, arena, MPROF_KEY_FUNCTION, a);
+    default:
+        return mprof_grouping_same_traces(a, b, arena, &same);
+    }
+}
+
+static void test_no_memory(struct mprof_rng *rng)
+{
+    struct shape shape = {.blocks = 100, .sampled = true, .recording = 7, .first_id = 1};
+    struct mprof_snapshot *a = random_snapshot(rng, &shape);
+    struct mprof_snapshot *b = random_snapshot(rng, &shape);
+    for (unsigned what = 0; what < CALLS; what++) {
+        unsigned failed = 0;
+        int status = -1;
+        while (status < 0 && failed < 1000) {
+            struct mprof_arena arena;
+            mprof_arena_init(&arena, 0);
+            arena.fail_at = failed + 1;
+            status = call((enum call)what, a, b, &arena);
+            failed += status < 0;
+            mprof_arena_drop(&arena);
+        }
+        ok(status == 0 && failed > 3, "call %u fails for each of its %u requests for memory", what, failed);
+    }
+    mprof_snapshot_decref(a);
+    mprof_snapshot_decref(b);
+}
+
+int main(void)
+{
+    struct mprof_rng rng;
+    mprof_rng_seed(&rng, 20240601);
+    test_order(&rng);
+    test_statistics(&rng);
+    test_differences(&rng);
+    test_rows(&rng);
+    test_selection(&rng);
+    test_copy(&rng);
+    test_no_memory(&rng);
+    return done();
+}
