@@ -26,15 +26,16 @@ PAGE = tornado.template.Template(
 
 
 class Sessions:
-    """Keeps every visit of every user: this is what grows."""
+    """Keeps every page that every user was shown: this is what grows."""
 
     def __init__(self) -> None:
         self.visits: Dict[str, List[Dict[str, object]]] = {}
 
-    def record(self, user: str, path: str) -> int:
-        history = self.visits.setdefault(user, [])
-        history.append({"path": path, "step": len(history), "trail": [path] * 20})
-        return len(history)
+    def record(self, user: str, path: str, page: bytes) -> None:
+        self.visits.setdefault(user, []).append({"path": path, "page": page})
+
+    def count(self, user: str) -> int:
+        return len(self.visits.get(user, ()))
 
 
 class ThumbnailCache:
@@ -60,8 +61,10 @@ class ThumbnailCache:
 class PageHandler(tornado.web.RequestHandler):
     def get(self, user: str) -> None:
         sessions: Sessions = self.application.settings["sessions"]
-        visits = sessions.record(user, self.request.path)
-        self.write(PAGE.generate(user=user, items=["visit {}".format(number) for number in range(visits % 50)]))
+        items = ["visit {} of the page {}".format(number, self.request.path) for number in range(sessions.count(user))]
+        page = PAGE.generate(user=user, items=items)
+        sessions.record(user, self.request.path, page)
+        self.write(page)
 
 
 class ThumbnailHandler(tornado.web.RequestHandler):

@@ -186,6 +186,7 @@ def main(arguments: Sequence[str]) -> int:
         "max_frames": options.max_frames,
         "output": os.path.join(here, output),
         "shown": output,
+        "directory": here,
         "command": program.words(),
     }
     command = [sys.executable, *interpreter_options(), *program.words()]

@@ -38,6 +38,7 @@ class Session:
     def __init__(self, settings: Dict[str, Any]) -> None:
         self.output: str = settings["output"]
         self.shown: str = settings["shown"]
+        self.directory: str = settings["directory"]
         self.command: List[str] = settings["command"]
         self.pid = os.getpid()
         self.started = time.monotonic()
@@ -51,6 +52,7 @@ class Session:
         interpreter = "{} {}".format(platform.python_implementation(), platform.python_version())
         return [
             "mprofile: command=" + " ".join(shlex.quote(word) for word in self.command),
+            "mprofile: directory=" + self.directory,
             "mprofile: interpreter=" + interpreter,
             "mprofile: pid={}".format(self.pid),
             "mprofile: duration={:.1f} s".format(time.monotonic() - self.started),
@@ -72,11 +74,11 @@ class Session:
     def write(self) -> str:
         if not mprofile.is_tracing():
             return "mprofile: no profile written: the program stopped the profiler before it ended\n"
-        snapshot = mprofile.take_snapshot()
-        profile = Profile.from_snapshot(snapshot)
-        profile.write(self.output, comments=self.comments())
+        Profile.from_snapshot(mprofile.take_snapshot()).write(self.output, comments=self.comments())
+        # The table is that of the file, so what is shown is what can be read again.
+        text = table.render(Profile.read(self.output), limit=TABLE_ROWS)
         return "\n{}\nmprofile: wrote {}\nmprofile: next, type: mprofile report {}\n".format(
-            table.render(profile, limit=TABLE_ROWS), self.shown, shlex.quote(self.shown)
+            text, self.shown, shlex.quote(self.shown)
         )
 
     def on_sigterm(self, number: int, frame: Optional[FrameType]) -> None:

@@ -11,9 +11,10 @@ FLAT    what was allocated in the line, function or file itself; CUM also what w
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
-from mprofile._sizes import UNITS, format_size
+from mprofile._sizes import UNITS
 from mprofile.profile import Figures, Measures, Profile, Row
 
 __all__ = ["BY", "SORTS", "render"]
@@ -22,6 +23,9 @@ BY = ("line", "function", "file", "stack")
 
 LEVEL = 0.95
 PREFIX = "mprofile: "
+
+# Directories that say nothing to a reader: of installed packages and of the standard library.
+_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib(?:64)?/python3\.[0-9]+t?)/(?=.)", re.DOTALL)
 
 
 class Sort(NamedTuple):
@@ -58,11 +62,24 @@ def format_count(value: float) -> str:
     return "{:,.0f}".format(value)
 
 
+def _scale(size: float) -> int:
+    """The power of 1024 in which `size` is written: the one that leaves at most three digits before the point."""
+    power = 0
+    while size >= 1023.95 and power < len(UNITS) - 1:
+        size /= 1024
+        power += 1
+    return power
+
+
+def format_size(size: float) -> str:
+    return size_range(size, size).partition("..")[2]
+
+
 def size_range(low: float, high: float) -> str:
     """Both ends in the unit of the upper one: 5.9..7.0 MiB."""
-    number, unit = format_size(high).split()
-    digits = 1 if "." in number else 0
-    return "{:.{}f}..{} {}".format(low / 1024 ** UNITS.index(unit), digits, number, unit)
+    power = _scale(high)
+    digits = 1 if power else 0
+    return "{:.{}f}..{:.{}f} {}".format(low / 1024**power, digits, high / 1024**power, digits, UNITS[power])
 
 
 def count_range(low: float, high: float) -> str:
@@ -79,6 +96,15 @@ def printable(text: str) -> str:
     )
 
 
+def short(filename: str, directory: str) -> str:
+    """A file's name for reading: without the directory it was run from, or that of the library it belongs to."""
+    if directory and filename.startswith(directory + "/"):
+        relative = filename[len(directory) + 1 :]
+        if _LIBRARY.match("/" + relative) is None:
+            return printable(relative)
+    return printable(_LIBRARY.sub("", filename, count=1))
+
+
 def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: int = 20) -> str:
     """Return head and table, lines ended by newlines.
 
@@ -91,6 +117,7 @@ def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: i
     )
     rows = [row for row in rows if order.value(row.cumulative) > 0]
     exact = profile.meta["sample_rate"] <= 1
+    directory = recorded(profile).get("directory", "")
     lines = head(profile)
     lines.append("")
     lines.append("{} by {}{}".format(order.title, by, "" if exact else ", with 95 % intervals"))
@@ -99,9 +126,9 @@ def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: i
     if not shown:
         lines.append("  nothing")
     elif by == "stack":
-        lines += stacks(shown, order, total, exact)
+        lines += stacks(shown, order, total, exact, directory)
     else:
-        lines += table(shown, by, order, total, exact)
+        lines += table(shown, by, order, total, exact, directory)
     if len(rows) > len(shown):
         rest = sum(order.value(row.flat) for row in rows[limit:])
         lines.append("")
@@ -117,7 +144,7 @@ def recorded(profile: Profile) -> Dict[str, str]:
     for comment in profile.comments:
         key, separator, value = comment.partition("=")
         if comment.startswith(PREFIX) and separator:
-            notes[key[len(PREFIX) :]] = printable(value)
+            notes[key[len(PREFIX) :]] = value
     return notes
 
 
@@ -127,7 +154,7 @@ def head(profile: Profile) -> List[str]:
     notes = recorded(profile)
     lines = []
     if "command" in notes:
-        lines.append("program    " + notes["command"])
+        lines.append("program    " + printable(notes["command"]))
     facts = []
     if meta["time_ns"]:
         moment = datetime.datetime.fromtimestamp(meta["time_ns"] // 10**9, datetime.timezone.utc)
@@ -139,7 +166,7 @@ def head(profile: Profile) -> List[str]:
     if "duration" in notes:
         facts.append("after " + notes["duration"])
     if facts:
-        lines.append("recorded   " + ", ".join(facts))
+        lines.append("recorded   " + printable(", ".join(facts)))
     lines.append("sampling   " + sampling(profile))
     if meta["thinnings"]:
         lines.append("           samples became too many: the mean was doubled {:,} times".format(meta["thinnings"]))
@@ -148,7 +175,7 @@ def head(profile: Profile) -> List[str]:
     totals = profile.totals()
     exact = meta["sample_rate"] <= 1
     for title, figures in (("in use", totals.inuse), ("at peak", totals.peak), ("allocated", totals.allocated)):
-        lines.append("{:10} {}".format(title, total_line(figures, exact)))
+        lines.append("{:<11}{}".format(title, total_line(figures, exact)))
     return lines
 
 
@@ -157,7 +184,8 @@ def sampling(profile: Profile) -> str:
     frames = ", stacks of up to {:,} frames".format(meta["max_frames"]) if meta["max_frames"] else ""
     if meta["sample_rate"] <= 1:
         return "none, every block was recorded" + frames
-    return "one sample in {} on average".format(format_size(meta["sample_rate"])) + frames
+    rate = format_size(meta["sample_rate"]).replace(".0 ", " ")
+    return "one sample in {} on average".format(rate) + frames
 
 
 def total_line(figures: Figures, exact: bool) -> str:
@@ -182,12 +210,12 @@ def cells(measures: Measures, order: Sort, total: float, exact: bool) -> List[st
     return [order.show(value), *interval, share(value, total)]
 
 
-def table(rows: Sequence[Row], by: str, order: Sort, total: float, exact: bool) -> List[str]:
+def table(rows: Sequence[Row], by: str, order: Sort, total: float, exact: bool, directory: str) -> List[str]:
     interval = [] if exact else ["95 % interval"]
     lines = [["flat", *interval, "share", "cum", *interval, "share"]]
     for row in rows:
         lines.append(cells(row.flat, order, total, exact) + cells(row.cumulative, order, total, exact))
-    names = [by] + [where(row, by) for row in rows]
+    names = [by] + [where(row, by, directory) for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     half = len(widths) // 2
     result = []
@@ -197,8 +225,8 @@ def table(rows: Sequence[Row], by: str, order: Sort, total: float, exact: bool) 
     return result
 
 
-def where(row: Row, by: str) -> str:
-    place = printable(row.filename)
+def where(row: Row, by: str, directory: str) -> str:
+    place = short(row.filename, directory)
     if row.lineno:
         place += ":{}".format(row.lineno)
     if row.name is None:
@@ -207,7 +235,7 @@ def where(row: Row, by: str) -> str:
     return "{}  {}".format(name, place) if by == "function" else "{}  {}".format(place, name)
 
 
-def stacks(rows: Sequence[Row], order: Sort, total: float, exact: bool) -> List[str]:
+def stacks(rows: Sequence[Row], order: Sort, total: float, exact: bool, directory: str) -> List[str]:
     """One paragraph a stack: its figures, then its frames as in a traceback, the most recent last."""
     result: List[str] = []
     for row in rows:
@@ -217,6 +245,6 @@ def stacks(rows: Sequence[Row], order: Sort, total: float, exact: bool) -> List[
         ends = " ({})".format(interval[0]) if interval else ""
         result.append("  {}{}, {}".format(value, ends, part))
         for frame in row.frames:
-            place = "{}:{}".format(printable(frame.filename), frame.lineno)
+            place = "{}:{}".format(short(frame.filename, directory), frame.lineno)
             result.append("    {}  {}".format(place, printable(frame.name)) if frame.name else "    " + place)
     return result
