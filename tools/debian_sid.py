@@ -28,6 +28,12 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.14", "3.15")
 PACKAGES = ("gcc", "libc6-dev", "ca-certificates")
+PYTHON_PACKAGES = (
+    "python{}",
+    "python{}-dev",
+    "python{}-venv",
+    "libpython{}-testsuite",
+)  # the last: CPython's own tests
 # Inside the chroot.
 PROJECT = "/mprofile"
 VENVS = "/venvs"
@@ -60,7 +66,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         pythons = options.python or list(PYTHONS)
         wanted = list(PACKAGES) + options.package
         for python in pythons:
-            wanted += ["python" + python + part for part in ("", "-dev", "-venv")]
+            wanted += [part.format(python) for part in PYTHON_PACKAGES]
         install_packages(chroot, wanted)
         copy_project(chroot)
         results = [test(chroot, python, options) for python in pythons]
