@@ -25,3 +25,10 @@ void mprof_filter_remove(struct mprof_filter *filter, uintptr_t address)
     if (count != UINT8_MAX && count != 0)
         __atomic_store_n(bucket, (uint8_t)(count - 1), __ATOMIC_RELAXED);
 }
+
+void mprof_filter_clear(struct mprof_filter *filter)
+{
+    uint64_t count = UINT64_C(1) << (64 - filter->shift);
+    for (uint64_t i = 0; i < count; i++)
+        __atomic_store_n(&filter->buckets[i], 0, __ATOMIC_RELAXED);
+}

@@ -45,6 +45,8 @@ enum { MPROF_FILTER_MIN_BITS = 14, MPROF_FILTER_MAX_BITS = 26 };
 struct mprof_filter *mprof_filter_new(struct mprof_arena *arena, unsigned bits);
 void mprof_filter_add(struct mprof_filter *filter, uintptr_t address);
 void mprof_filter_remove(struct mprof_filter *filter, uintptr_t address);
+/* Forgets all. Others may look meanwhile. */
+void mprof_filter_clear(struct mprof_filter *filter);
 /* How many addresses it should hold before it grows. */
 static inline uint64_t mprof_filter_capacity(const struct mprof_filter *filter)
 {

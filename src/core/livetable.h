@@ -65,6 +65,21 @@ static inline uint32_t mprof_livetable_home(uint64_t hash, uint32_t capacity)
     return (uint32_t)(((hash >> 26 & UINT32_MAX) * capacity) >> 32);
 }
 
+/* An empty table. What it held is the caller's to drop. */
+static inline void mprof_livetable_init(struct mprof_livetable *table)
+{
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        struct mprof_shard *shard = &table->shards[s];
+        __atomic_store_n(&shard->entries, NULL, __ATOMIC_RELAXED); /* atomic for prefetch's sake */
+        __atomic_store_n(&shard->capacity, 0, __ATOMIC_RELAXED);
+        shard->count = 0;
+        shard->grow_at = 0;
+    }
+    table->details = NULL;
+    table->details_used = table->details_capacity = table->details_free = 0;
+    table->count = 0;
+}
+
 /* Starts loading the place of an address, so that put finds it in the cache. No lock needed when the table's owner
  * keeps shards from being freed under the caller; a stale pointer only prefetches the wrong line. */
 static inline void mprof_livetable_prefetch(const struct mprof_livetable *table, uintptr_t address)

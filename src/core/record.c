@@ -216,6 +216,12 @@ static int find_stack(struct mprof_recorder *r, struct mprof_thread *thread, uin
 
 /* ---- births ---- */
 
+/* An entry's key when the units of births have doubled `doublings` times since. */
+static uint64_t key_in_units(uint64_t key, unsigned doublings)
+{
+    return (key & MPROF_LIVE_ADDRESS) | key >> MPROF_LIVE_ADDRESS_BITS >> doublings << MPROF_LIVE_ADDRESS_BITS;
+}
+
 /* Code of a moment for an entry without a detail: 16 bits since the start, in units that double when the codes run out.
  */
 static uint64_t birth_code(struct mprof_recorder *r, int64_t now)
@@ -225,10 +231,8 @@ static uint64_t birth_code(struct mprof_recorder *r, int64_t now)
         r->birth_shift++;
         for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
             struct mprof_shard *shard = &r->live.shards[s];
-            for (uint32_t i = 0; i < shard->capacity; i++) {
-                uint64_t key = shard->entries[i].key;
-                shard->entries[i].key = (key & MPROF_LIVE_ADDRESS) | (key >> 49 << 48);
-            }
+            for (uint32_t i = 0; i < shard->capacity; i++)
+                shard->entries[i].key = key_in_units(shard->entries[i].key, 1);
         }
     }
     return elapsed >> r->birth_shift;
@@ -297,23 +301,31 @@ static void record_locked(struct mprof_recorder *r, struct mprof_thread *thread,
         mprof_recorder_prune_locked(r);
 }
 
+/* Bytes that a thread lets pass before it looks again whether recording has begun. It is told then (begin_session), but
+ * may be just about to overwrite what it is told. */
+static const uint64_t COUNTDOWN_IDLE = 1 << 24;
+
 /* The first visit of a thread in a session. False: the allocation is not a sample, or there is nothing to record. */
 static MPROF_COLD bool enter_locked(struct mprof_recorder *r, uint64_t size)
 {
     struct mprof_thread *thread = mprof_recorder_thread_locked(r);
     if (!r->active) {
-        mprof_tls.countdown = thread ? MPROF_COUNTDOWN_NEVER : 1 << 20;
+        __atomic_store_n(&mprof_tls.countdown, COUNTDOWN_IDLE, __ATOMIC_RELAXED);
         return false;
     }
     if (!thread) {
         r->drops++;
-        mprof_tls.countdown = mprof_sampler_gap(&r->rng, r->rate);
+        __atomic_store_n(&mprof_tls.countdown, mprof_sampler_gap(&r->rng, r->rate), __ATOMIC_RELAXED);
         return false;
     }
-    if (thread->session == r->session)
+    if (thread->session == r->session && mprof_tls.exiting != 1)
         return true;
+    if (mprof_tls.exiting)
+        mprof_tls.exiting = 2;
     thread->session = r->session;
     thread->epoch = 0;
+    thread->source = r->options.source;
+    thread->max_frames = r->options.max_frames;
     if (r->options.seeded)
         mprof_recorder_seed(r, thread);
     mprof_recorder_draw(r, thread);
@@ -324,7 +336,7 @@ static uint32_t walk(const struct mprof_recorder *r, struct mprof_thread *thread
 {
     if (!attached && __atomic_load_n(&r->finalizing, __ATOMIC_RELAXED))
         return 0;
-    return r->options.source->walk(attached, thread->frames[thread->current], r->options.max_frames, more);
+    return thread->source->walk(attached, thread->frames[thread->current], thread->max_frames, more);
 }
 
 /* The orphans' state belongs to whoever holds the lock; a thread's own is good without. */
@@ -422,7 +434,6 @@ static bool take_locked(struct mprof_recorder *r, uintptr_t address, struct mpro
     if (taken->entry.size & MPROF_LIVE_WIDE)
         taken->detail = *mprof_livetable_detail(&r->live, taken->entry.size);
     mprof_recorder_discard_locked(r, &taken->entry, r->peak_ns);
-    taken->generation = r->generation;
     return true;
 }
 
@@ -437,8 +448,14 @@ void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
         return;
     }
     mprof_recorder_lock(r);
-    if (r->active)
-        taken->found = take_locked(r, address, taken);
+    if (r->active && take_locked(r, address, taken)) {
+        taken->found = true;
+        taken->rate = r->rate;
+        taken->generation = r->generation;
+        taken->prunes = r->prunes;
+        taken->birth_shift = r->birth_shift;
+        r->trie.infos[taken->entry.stack].recent = 1; /* the next prune spares the stack, so restore finds it */
+    }
     mprof_recorder_unlock(r);
 }
 
@@ -454,12 +471,14 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
     if (!taken->found)
         return;
     mprof_recorder_lock(r);
-    if (r->active && taken->generation == r->generation) {
-        struct mprof_live entry = taken->entry;
-        uint64_t size = entry.size;
+    struct mprof_live entry = taken->entry;
+    uint64_t size = entry.size & MPROF_LIVE_WIDE ? taken->detail.size : entry.size;
+    if (!r->active || taken->generation != r->generation || r->prunes - taken->prunes > 1) {
+        r->drops += r->active;
+    } else if (taken->rate >= r->rate || mprof_sampler_keep(&r->rng, size, taken->rate, r->rate)) {
         int failed = 0;
+        entry.key = key_in_units(entry.key, r->birth_shift - taken->birth_shift);
         if (entry.size & MPROF_LIVE_WIDE) {
-            size = taken->detail.size;
             failed = mprof_livetable_detail_new(&r->live, &r->arena, &entry.size);
             if (failed == 0)
                 *mprof_livetable_detail(&r->live, entry.size) = taken->detail;
@@ -468,8 +487,6 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
         mprof_recorder_weigh(r, size, &weight);
         if (failed != 0 || insert_locked(r, &entry, &weight, r->peak_ns) != 0)
             r->drops++;
-    } else if (r->active) {
-        r->drops++;
     }
     mprof_recorder_unlock(r);
 }

@@ -38,7 +38,7 @@ static int reset_tables_locked(struct mprof_recorder *r)
     publish_filter(&nothing);
     mprof_arena_drop(&r->arena);
     mprof_arena_init(&r->arena, r->options.memory_limit);
-    memset(&r->live, 0, sizeof r->live);
+    mprof_livetable_init(&r->live);
     r->steps = NULL;
     r->rate = r->options.sample_rate > 1.0 ? r->options.sample_rate : 1.0;
     r->exact = !(r->options.sample_rate > 1.0);
@@ -57,7 +57,7 @@ static int reset_tables_locked(struct mprof_recorder *r)
     mprof_rng_seed(&r->rng, entropy(r, UINT64_MAX));
 
     if (r->watched)
-        memset(r->watched->buckets, 0, (size_t)1 << (64 - r->watched->shift));
+        mprof_filter_clear(r->watched);
     else
         r->watched = mprof_filter_new(&r->thread_arena, MPROF_FILTER_MIN_BITS);
     r->description = mprof_arena_get(&r->arena, sizeof *r->description);
@@ -89,8 +89,8 @@ void mprof_recorder_seed(struct mprof_recorder *r, struct mprof_thread *thread)
 
 void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread)
 {
-    thread->rate = r->rate;
-    mprof_tls.countdown = mprof_sampler_gap(&thread->rng, thread->rate);
+    thread->rate = r->exact ? 1.0 : r->rate; /* in exact mode every block comes by, thinned or not */
+    __atomic_store_n(&mprof_tls.countdown, mprof_sampler_gap(&thread->rng, thread->rate), __ATOMIC_RELAXED);
 }
 
 /* The thread ends: its state is free for another. What it still allocates is recorded through the shared state. */
@@ -150,9 +150,11 @@ struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
         mprof_rng_seed(&thread->rng, mprof_os_entropy());
         if (mprof_tls.exiting) {
             r->orphan = thread;
-        } else {
+        } else if (pthread_setspecific(thread_key, thread) == 0) {
             mprof_tls.thread = thread;
-            (void)pthread_setspecific(thread_key, thread);
+        } else {
+            thread->tls = NULL; /* nobody would take it back when the thread ends */
+            return NULL;
         }
     }
     if (thread->capacity < r->options.max_frames) {
@@ -189,7 +191,7 @@ static void after_fork_child(void)
     mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
     r->options.seeded = false; /* two children must not sample alike */
     r->recording = mprof_os_entropy() | 1;
-    mprof_tls.countdown = 0;
+    __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
     mprof_lock_reset(&r->lock);
     mprof_tls.busy = 0;
 }

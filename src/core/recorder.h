@@ -65,7 +65,7 @@ extern const struct mprof_filter *mprof_recorder_filter;
 
 static inline bool mprof_recorder_watched(uintptr_t address)
 {
-    return mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_RELAXED), address);
+    return mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_ACQUIRE), address);
 }
 
 /* True from a start in exact mode to the stop. */
@@ -87,7 +87,10 @@ void mprof_recorder_remove(uintptr_t address);
 struct mprof_taken {
     struct mprof_live entry;
     struct mprof_detail detail;
+    double rate; /* in force when it was taken */
     uint64_t generation;
+    uint64_t prunes;
+    unsigned birth_shift;
     bool found;
 };
 

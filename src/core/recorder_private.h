@@ -22,10 +22,12 @@ struct mprof_thread {
     struct mprof_thread *next; /* of all states, in use or not */
     struct mprof_tls *tls;     /* its thread's words; NULL: free for the next thread */
     struct mprof_rng rng;
-    double rate;       /* at which the current gap was drawn */
-    uint64_t session;  /* of the recorder that the gap belongs to; 0: none yet */
-    uint64_t epoch;    /* of the path below; 0: no path */
-    uint32_t capacity; /* frames that the buffers hold */
+    double rate;                       /* at which the current gap was drawn */
+    uint64_t session;                  /* of the recorder that the gap belongs to; 0: none yet */
+    uint64_t epoch;                    /* of the path below; 0: no path */
+    const struct mprof_source *source; /* of the session; the recorder's own may change while the thread is walking */
+    uint32_t max_frames;               /* of the session */
+    uint32_t capacity;                 /* frames that the buffers hold */
     uint32_t path_length;
     unsigned current; /* which of `frames` the next capture fills; the other is the last capture */
     struct mprof_rawframe *frames[2];
@@ -50,8 +52,8 @@ struct mprof_recorder {
     bool exact; /* sample_rate <= 1 */
     bool finalizing;
     uint64_t session;    /* counts starts and clears: gaps from an older one are void */
-    uint64_t generation; /* counts starts, clears and prunes: indices of stacks from an older one mean nothing */
-    uint64_t epoch;      /* generation, and deaths of code objects: remembered paths from an older one are void */
+    uint64_t generation; /* counts starts, stops and clears: indices of stacks from an older one mean nothing */
+    uint64_t epoch; /* generation, prunes, and deaths of code objects: remembered paths from an older one are void */
     struct mprof_recorder_options options;
     double rate; /* now in force: options.sample_rate, doubled by each thinning */
     struct mprof_arena arena;

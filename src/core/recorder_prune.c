@@ -92,7 +92,6 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
             strings[r->functions.functions[i].filename] = 1;
         }
         mprof_strtab_sweep(&r->strings, &r->arena, strings);
-        r->generation++;
         r->epoch++;
         r->prunes++;
     }

@@ -60,13 +60,14 @@ static void recount(struct mprof_recorder *r, struct mprof_live *entry, void *co
     mprof_recorder_count_locked(r, entry->stack, &weight, 1, *(int64_t *)context);
 }
 
-void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now)
+/* False: no memory. */
+static bool thin(struct mprof_recorder *r, int64_t now)
 {
     struct mprof_arena scratch;
     mprof_arena_init(&scratch, 0);
     struct casualties c = {r->rate, mprof_arena_get(&scratch, r->live.count * sizeof *c.addresses), 0};
     if (!c.addresses)
-        return;
+        return false;
     struct expectation e = {r->rate, 0};
     do {
         e.rate *= 2;
@@ -95,4 +96,12 @@ void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now)
     each_entry(r, recount, &now);
     r->thinnings++;
     mprof_arena_drop(&scratch);
+    return true;
+}
+
+/* Chance may leave too many when the bound is small. */
+void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now)
+{
+    while (r->live.count > r->options.max_live && thin(r, now))
+        ;
 }

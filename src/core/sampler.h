@@ -34,7 +34,7 @@ struct mprof_tls {
     struct mprof_thread *thread; /* buffers and generator; NULL until the first sample */
     uint32_t nested;             /* inside an OBJ or MEM hook: a RAW request is part of a block already counted */
     uint32_t busy;               /* inside the recorder: a signal handler that allocates must not enter it again */
-    uint32_t exiting;            /* the thread's state was given back: use the shared one */
+    uint32_t exiting; /* the thread's state was given back: use the shared one. 1: no gap drawn since; 2: drawn */
     uint32_t unused;
 };
 
@@ -53,10 +53,10 @@ extern _Thread_local struct mprof_tls mprof_tls __attribute__((tls_model("initia
  * sends both what uses the gap up and a request for 0 bytes the slow way. */
 static inline bool mprof_sampler_pass(uint64_t size)
 {
-    uint64_t left = mprof_tls.countdown;
+    uint64_t left = __atomic_load_n(&mprof_tls.countdown, __ATOMIC_RELAXED);
     if (size - 1 >= left)
         return false;
-    mprof_tls.countdown = left - size;
+    __atomic_store_n(&mprof_tls.countdown, left - size, __ATOMIC_RELAXED);
     return true;
 }
 

@@ -102,10 +102,10 @@ static void unlink_string(struct mprof_strtab *table, uint32_t index)
 
 static void pack_text(struct mprof_strtab *table, struct mprof_arena *arena, uint32_t wanted)
 {
-    uint32_t capacity = 4096;
+    uint64_t capacity = 4096;
     while (capacity < wanted)
         capacity *= 2;
-    char *text = mprof_arena_get(arena, capacity);
+    char *text = capacity <= UINT32_MAX ? mprof_arena_get(arena, (size_t)capacity) : NULL;
     if (!text)
         return;
     uint32_t used = 0;
@@ -120,7 +120,7 @@ static void pack_text(struct mprof_strtab *table, struct mprof_arena *arena, uin
     mprof_arena_put(arena, table->text, table->text_capacity);
     table->text = text;
     table->text_used = used;
-    table->text_capacity = capacity;
+    table->text_capacity = (uint32_t)capacity;
 }
 
 void mprof_strtab_sweep(struct mprof_strtab *table, struct mprof_arena *arena, const uint8_t *marks)

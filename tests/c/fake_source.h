@@ -101,7 +101,7 @@ static const struct mprof_source fake_source = {
 /* As a hook does after the base allocator has answered. */
 static inline void fake_malloc(uintptr_t address, uint64_t size)
 {
-    if (mprof_recorder_is_exact() || !mprof_sampler_pass(size))
+    if (mprof_recorder_is_exact() || !mprof_sampler_pass_any(size))
         mprof_recorder_add(true, address, size);
 }
 
