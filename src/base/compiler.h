@@ -15,6 +15,7 @@
 #define mprof_likely(x) __builtin_expect(!!(x), 1)
 #define mprof_unlikely(x) __builtin_expect(!!(x), 0)
 #define MPROF_NOINLINE __attribute__((noinline))
+#define MPROF_EXPORT __attribute__((visibility("default")))
 #define MPROF_COLD __attribute__((noinline, cold))
 #define MPROF_INLINE static inline __attribute__((always_inline))
 #define MPROF_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)

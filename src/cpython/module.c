@@ -15,6 +15,7 @@
 #include "snapshot_type.h"
 
 #include "base/arena.h"
+#include "base/compiler.h"
 #include "base/lock.h"
 #include "core/recorder.h"
 #include "core/snapshot.h"
@@ -408,7 +409,10 @@ static struct PyModuleDef definition = {
     .m_free = core_free,
 };
 
-PyMODINIT_FUNC PyInit__core(void)
+/* Before 3.9 PyMODINIT_FUNC says nothing of visibility. */
+MPROF_EXPORT PyMODINIT_FUNC PyInit__core(void);
+
+MPROF_EXPORT PyMODINIT_FUNC PyInit__core(void)
 {
     return PyModuleDef_Init(&definition);
 }
