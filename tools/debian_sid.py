@@ -81,15 +81,18 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     default = "pytest -q " + " ".join(name for name in ("tests/py", "tests/cpython") if (ROOT / name).is_dir())
     parser = argparse.ArgumentParser(
         description="Runs the Python tests on the interpreters of Debian sid, in a chroot.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--dir", type=Path, default=ROOT / "build" / "sid", help="where the chroot is kept")
+    add("--dir", type=Path, default=ROOT / "build" / "sid", help="where the chroot is kept (default: build/sid)")
     add("--mirror", help="Debian archive to use (default: the one in apt's own sources)")
     add("--python", action="append", help="version to test; may be repeated (default: {})".format(" ".join(PYTHONS)))
     add("--package", action="append", default=[], help="further Debian package that the command needs; may be repeated")
     add("--requirement", action="append", default=[], help="further package from pip, beside pytest; may be repeated")
-    add("--command", default=default, help="run in the project's directory with the virtual environment first on PATH")
+    add(
+        "--command",
+        default=default,
+        help="run in the project's directory, the virtual environment first on PATH (default: %(default)s)",
+    )
     add("--no-install", action="store_true", help="do not install the project: the command builds what it needs")
     return parser.parse_args(argv)
 

@@ -63,7 +63,9 @@
  * holds_gil: called from an OBJ or MEM hook, whose callers must hold the GIL.
  * A caller that breaks that rule gets its own stack all the same, never that of
  * the thread that does hold the GIL. Without the GIL the state may be freed once
- * the interpreter finalises: the caller stops asking from its atexit handler on. */
+ * the interpreter finalises: the caller stops asking from its atexit handler on.
+ * Up to 3.11 a thread that runs a sub-interpreter and has let go of the GIL gets
+ * its stack in the main interpreter: that is the state known for the thread. */
 static inline PyThreadState *mprof_frames_thread_state(bool holds_gil)
 {
 #if MPROF_THREAD_LOCAL_TSTATE
