@@ -2,7 +2,8 @@
 """What the hazard tests share.
 
 WHAT    @isolated makes a test function run in a Python process of its own, which imports the test's file and calls the
-        function there. Its fixtures must be values that JSON knows. run() runs a program given as text.
+        function there. Its parameters must be values that JSON knows; one called `environment` is a dict of environment
+        variables for the process. run() runs a program given as text.
         extensions() builds the C modules of ext/ once and returns their directory; programs have it on their path.
 WHY     Many hazards end in a crash or a deadlock. In a process of its own that is one failed test with a stack, and
         what is recorded is the test's own allocations.
@@ -10,6 +11,7 @@ WHY     Many hazards end in a crash or a deadlock. In a process of its own that 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -69,7 +71,9 @@ def compile_c(source: str, target: str, *options: str) -> None:
 
 @functools.lru_cache(maxsize=None)
 def extensions() -> str:
-    """Directory with the modules of ext/, built at the first call."""
+    """Directory with the modules of ext/, built at the first call; a child is told where they are."""
+    if "HAZARD_MODULES" in os.environ:
+        return os.environ["HAZARD_MODULES"]
     directory = tempfile.mkdtemp(prefix="hazards-")
     suffix = sysconfig.get_config_var("EXT_SUFFIX") or ".so"
     for module in MODULES:
@@ -91,6 +95,7 @@ def environment(**changes: Optional[str]) -> Dict[str, str]:
     result = dict(os.environ)
     paths = [HERE, extensions(), *filter(None, [result.get("PYTHONPATH")])]
     result["PYTHONPATH"] = os.pathsep.join(paths)
+    result["HAZARD_MODULES"] = extensions()
     result["PYTHONFAULTHANDLER"] = "1"
     for name in ("PYTHONMALLOC", "PYTHONTRACEMALLOC", "MPROFILERATE"):
         result.pop(name, None)
@@ -106,6 +111,7 @@ def start(command: Sequence[str], **changes: Optional[str]) -> subprocess.Popen[
     return subprocess.Popen(
         command,
         env=environment(**changes),
+        cwd=extensions(),  # not the source tree, whose package has no extension module
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -155,7 +161,7 @@ def isolated(function: Function) -> Function:
         if in_child():
             function(**fixtures)
             return
-        changes = fixtures.pop("environment", {})
+        changes = fixtures.get("environment", {})
         command = [sys.executable, os.path.abspath(__file__), path, function.__name__, json.dumps(fixtures)]
         finish(start(command, HAZARD_CHILD="1", **changes))
 
@@ -198,8 +204,9 @@ def blocks(*sizes: int) -> List[Block]:
     return found
 
 
+@contextlib.contextmanager
 def recording(max_frames: int = 128, sample_rate: int = 0, **options: Any) -> Iterator[None]:
-    """For `with contextlib.contextmanager(recording)(...)`: records, and checks the tables at the end."""
+    """Records in its body, and checks the profiler's tables at the end."""
     from mprofile import _core
 
     _core.start(max_frames, sample_rate, **options)

@@ -6,15 +6,15 @@
  *
  *             PyMem_RawMalloc --> [profiler] --> [this allocator] --> the one that was there
  *
- *         It counts what reaches it, and can be told, each time for one request:
+ *         It counts what reaches it, and can be told:
  *
- *             fail(n, count)          refuse the n-th request for memory from now (1 is the next) and `count` after it
- *             grudge(on)              realloc(p, 0) frees p and returns NULL
+ *             refuse(size, times)     refuse so many requests for just so many bytes
+ *             grudge(address)         realloc(address, 0) frees the block and returns NULL
  *             pretend(on)             serve any request of 2^30 bytes and more with 64 bytes
  *             hand_over(address, size)  when the block at `address` comes back by realloc or free, a thread of another
  *                                     make asks PyMem_RawMalloc for `size` bytes before realloc or free returns, and
  *                                     gets that very address
- *             free_inside(address)    while the next request for memory is served, PyMem_RawFree(address)
+ *             free_inside(size, address)  while the next request for `size` bytes is served, PyMem_RawFree(address)
  *
  * WHY     These things happen once in a million times with a real allocator.
  * LOCKS   the tests arm it in one thread with the GIL; the hooks read what was armed.
@@ -43,11 +43,12 @@ static PyMemAllocatorEx originals[DOMAINS];
 static bool is_installed[DOMAINS];
 static struct counts counts[DOMAINS];
 
-static unsigned long long fail_in; /* requests until the first refusal; 0: none */
-static unsigned long long fail_more;
-static bool grudging;
+static size_t refused_size;
+static unsigned long long refusals; /* to come */
+static void *grudged;
 static bool pretending;
 static void *to_free; /* by free_inside */
+static size_t to_free_at;
 
 static const size_t HUGE_REQUEST = (size_t)1 << 30;
 static const size_t PRETENDED = 64;
@@ -98,27 +99,21 @@ static void hand_over(void *block)
 
 /* ---- the allocator ---- */
 
-static bool refuses(void)
+static bool refuses(size_t size)
 {
-    if (fail_in == 0)
+    if (refusals == 0 || size != refused_size)
         return false;
-    if (fail_in > 1) {
-        fail_in--;
-        return false;
-    }
-    if (fail_more == 0)
-        fail_in = 0;
-    else
-        fail_more--;
+    refusals--;
     return true;
 }
 
-static void free_one_inside(void)
+static void free_one_inside(size_t size)
 {
     void *block = to_free;
-    to_free = NULL;
-    if (block)
+    if (block && size == to_free_at) {
+        to_free = NULL;
         PyMem_RawFree(block);
+    }
 }
 
 static size_t served(size_t size)
@@ -135,9 +130,9 @@ static void *below_malloc(void *ctx, size_t size)
         other.spare = NULL;
         return spare;
     }
-    if (refuses())
+    if (refuses(size))
         return NULL;
-    free_one_inside();
+    free_one_inside(size);
     return originals[domain].malloc(originals[domain].ctx, served(size));
 }
 
@@ -146,9 +141,9 @@ static void *below_calloc(void *ctx, size_t count, size_t size)
     int domain = (int)(intptr_t)ctx;
     size_t bytes;
     __atomic_fetch_add(&counts[domain].callocs, 1, __ATOMIC_RELAXED);
-    if (refuses() || __builtin_mul_overflow(count, size, &bytes))
+    if (__builtin_mul_overflow(count, size, &bytes) || refuses(bytes))
         return NULL;
-    free_one_inside();
+    free_one_inside(bytes);
     return originals[domain].calloc(originals[domain].ctx, 1, served(bytes));
 }
 
@@ -157,9 +152,9 @@ static void *below_realloc(void *ctx, void *old, size_t size)
     int domain = (int)(intptr_t)ctx;
     const PyMemAllocatorEx *original = &originals[domain];
     __atomic_fetch_add(&counts[domain].reallocs, 1, __ATOMIC_RELAXED);
-    if (refuses())
+    if (refuses(size))
         return NULL;
-    if (old && size == 0 && grudging) {
+    if (old && size == 0 && old == grudged) {
         original->free(original->ctx, old);
         return NULL;
     }
@@ -168,7 +163,7 @@ static void *below_realloc(void *ctx, void *old, size_t size)
         hand_over(old);
         return block;
     }
-    free_one_inside();
+    free_one_inside(size);
     return original->realloc(original->ctx, old, served(size));
 }
 
@@ -215,23 +210,23 @@ static PyObject *calls(PyObject *module, PyObject *args)
     return Py_BuildValue("(KKKK)", now.mallocs, now.callocs, now.reallocs, now.frees);
 }
 
-static PyObject *fail(PyObject *module, PyObject *args)
+static PyObject *refuse(PyObject *module, PyObject *args)
 {
-    unsigned long long n;
-    unsigned long long more = 0;
+    unsigned long long size;
+    unsigned long long times = 1;
     (void)module;
-    if (!PyArg_ParseTuple(args, "K|K", &n, &more))
+    if (!PyArg_ParseTuple(args, "K|K", &size, &times))
         return NULL;
-    fail_more = more;
-    fail_in = n;
+    refused_size = (size_t)size;
+    refusals = times;
     return none();
 }
 
-static PyObject *grudge(PyObject *module, PyObject *on)
+static PyObject *grudge(PyObject *module, PyObject *address)
 {
     (void)module;
-    grudging = PyObject_IsTrue(on) == 1;
-    return none();
+    grudged = PyLong_AsVoidPtr(address);
+    return PyErr_Occurred() ? NULL : none();
 }
 
 static PyObject *pretend(PyObject *module, PyObject *on)
@@ -269,10 +264,12 @@ static PyObject *handed_over(PyObject *module, PyObject *unused)
 
 static PyObject *arm_free_inside(PyObject *module, PyObject *args)
 {
+    unsigned long long size;
     unsigned long long address;
     (void)module;
-    if (!PyArg_ParseTuple(args, "K", &address))
+    if (!PyArg_ParseTuple(args, "KK", &size, &address))
         return NULL;
+    to_free_at = (size_t)size;
     to_free = (void *)(uintptr_t)address;
     return none();
 }
@@ -280,7 +277,7 @@ static PyObject *arm_free_inside(PyObject *module, PyObject *args)
 static PyMethodDef methods[] = {
     {"install", install, METH_VARARGS, NULL},
     {"calls", calls, METH_VARARGS, NULL},
-    {"fail", fail, METH_VARARGS, NULL},
+    {"refuse", refuse, METH_VARARGS, NULL},
     {"grudge", grudge, METH_O, NULL},
     {"pretend", pretend, METH_O, NULL},
     {"hand_over", arm_hand_over, METH_VARARGS, NULL},

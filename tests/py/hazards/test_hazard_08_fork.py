@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Hazards 8 and 10: fork, with threads that allocate at that moment; what the child has, and which numbers it draws."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Callable
+
+import pytest
+from harness import RAW, blocks, isolated, recording, run
+
+EVERYTHING = [0, 2]
+
+
+def in_fork(body: Callable[[], None], seconds: float = 20.0) -> None:
+    """Run `body` in a forked child; AssertionError if it raises, crashes or does not end."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            body()
+            status = 0
+        finally:
+            if status:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            os._exit(status)
+    until = time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > until:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            raise AssertionError("the child hangs")
+        time.sleep(0.001)
+    assert status == 0, "the child ended with status {:#x}".format(status)
+
+
+@pytest.mark.parametrize("rate", EVERYTHING)
+@isolated
+def test_hazard_08_fork_while_other_threads_record(rate: int) -> None:
+    """One of the threads is in the profiler, with its lock, at most of these forks."""
+    import _hazard_foreign as foreign
+    import _hazard_mem as mem
+    from mprofile import _core
+
+    def body() -> None:
+        kept = mem.many(RAW, 5003, 10)
+        assert len(blocks(5003)) == 10
+        assert _core._valid()
+        mem.release(RAW, kept)
+        assert blocks(5003) == []
+        _core.stop()
+        _core.start(10, 0)
+        kept = mem.many(RAW, 5003, 10)
+        assert len(blocks(5003)) == 10
+
+    with recording(sample_rate=rate):
+        foreign.hammer(3, 3000)
+        for _ in range(40):
+            in_fork(body)
+        rounds, faults = foreign.rest()
+        assert rounds > 1000 and faults == 0
+        assert blocks(*range(3000, 3064)) == []
+
+
+@pytest.mark.parametrize("rate", EVERYTHING)
+@isolated
+def test_hazard_08_child_has_the_parents_blocks_once(rate: int) -> None:
+    import _hazard_mem as mem
+
+    with recording(sample_rate=rate):
+        inherited = mem.many(RAW, 5003, 10)
+        before = blocks(5003)
+
+        def body() -> None:
+            assert blocks(5003) == before and len(before) == 10
+            mem.release(RAW, inherited[:4])
+            assert len(blocks(5003)) == 6
+            own = mem.many(RAW, 5009, 3)
+            moved = mem.realloc(RAW, inherited[4], 5011)
+            assert len(blocks(5003)) == 5
+            assert len(blocks(5009)) == 3 and len(blocks(5011)) == 1
+            mem.release(RAW, [*own, moved])
+            assert blocks(5009, 5011) == []
+
+        in_fork(body)
+        assert blocks(5003) == before
+        assert blocks(5009, 5011) == []
+        mem.release(RAW, inherited)
+        assert blocks(5003) == []
+
+
+@isolated
+def test_hazard_08_fork_from_another_thread_and_from_a_child() -> None:
+    import threading
+
+    import _hazard_mem as mem
+
+    def grandchild() -> None:
+        assert len(blocks(5003)) == 10
+        mem.release(RAW, inherited)
+        assert blocks(5003) == []
+
+    def child() -> None:
+        def work() -> None:
+            kept.extend(mem.many(RAW, 5009, 5))
+
+        kept = []  # type: ignore[var-annotated]
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [block.names[0] for block in blocks(5009)] == ["work"] * 15
+        in_fork(grandchild)
+        assert len(blocks(5003)) == 10
+
+    def forking() -> None:
+        try:
+            in_fork(child)
+        except BaseException as error:
+            errors.append(error)
+
+    errors = []  # type: ignore[var-annotated]
+    with recording():
+        inherited = mem.many(RAW, 5003, 10)
+        thread = threading.Thread(target=forking)
+        thread.start()
+        thread.join()
+        assert errors == []
+        assert len(blocks(5003)) == 10
+
+
+@isolated
+def test_hazard_08_multiprocessing_pool_beside_threads() -> None:
+    import multiprocessing
+
+    import _hazard_foreign as foreign
+
+    with recording(sample_rate=1000):
+        foreign.hammer(2, 2000)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(len, [bytes(i * 100) for i in range(50)]) == [i * 100 for i in range(50)]
+        foreign.rest()
+
+
+DRAW = """if True:
+    import os, sys
+    import _hazard_mem as mem
+    from mprofile import _core
+
+    def sampled():
+        for size in range(1001, 4001):
+            mem.malloc(0, size)
+        return sorted(trace[1] for trace in _core._get_traces() if 1001 <= trace[1] <= 4000)
+
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    _core.start(1, 64 * 1024, seed=seed)
+    print(sampled())
+    """
+
+
+def test_hazard_10_processes_draw_different_samples() -> None:
+    first, second = run(DRAW), run(DRAW)
+    assert first != second
+    assert len(first) > 100  # about 107 sizes are expected, and 4 digits each
+
+
+def test_hazard_10_a_seed_repeats_them() -> None:
+    assert run(DRAW, arguments=["7"]) == run(DRAW, arguments=["7"]) != run(DRAW, arguments=["8"])
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+@isolated
+def test_hazard_10_forked_children_draw_different_samples(seed: int) -> None:
+    import _hazard_mem as mem
+
+    def body() -> None:
+        for size in range(1001, 4001):
+            mem.malloc(RAW, size)
+        os.write(end, repr(sorted(block.size for block in blocks(*range(1001, 4001)))).encode())
+
+    drawn = []
+    with recording(sample_rate=64 * 1024, seed=seed):
+        for _ in range(3):
+            start, end = os.pipe()
+            in_fork(body)
+            os.close(end)
+            with os.fdopen(start, "rb") as file:
+                drawn.append(file.read())
+    assert len(set(drawn)) == 3
+    assert min(map(len, drawn)) > 100
+
+
+@isolated
+def test_hazard_10_the_programs_rand_is_not_touched() -> None:
+    import ctypes
+
+    import _hazard_mem as mem
+
+    libc = ctypes.CDLL(None)
+
+    def drawn() -> list:  # type: ignore[type-arg]
+        libc.srand(1234)
+        numbers = []
+        for _ in range(50):
+            mem.churn(RAW, 1000, 20)
+            numbers.append(libc.rand())
+        return numbers
+
+    without = drawn()
+    with recording(sample_rate=2000):
+        assert drawn() == without
