@@ -37,6 +37,7 @@ from mprofile._version import __version__
 from mprofile.filters import BaseFilter, DomainFilter, Filter
 from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
 from mprofile.traces import Frame, Trace, Traceback
+from mprofile.traces import _Traces as _Traces  # tracemalloc's snapshots name it in their pickles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,10 +32,9 @@ def parse_size(text: str) -> int:
         raise ValueError("{!r} is not {}".format(text, ALLOWED))
     number, unit = match.groups()
     scale = 1024 ** " KMGT".index(unit.upper()) if unit else 1
-    size = int(number) * scale if number.isdigit() else round(float(number) * scale)
-    if size >= _MOST:
+    if float(number) * scale >= _MOST:
         raise ValueError("{!r} is too large; allowed is {}, below 2^62 bytes".format(text, ALLOWED))
-    return size
+    return int(number) * scale if number.isdigit() else round(float(number) * scale)
 
 
 def format_size(size: float, sign: bool = False) -> str:

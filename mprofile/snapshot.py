@@ -136,7 +136,7 @@ class StatisticDiff:
 
     Samples alive in both snapshots of one recording add the same to both and cancel, so the errors of the
     differences come from the samples born or died between them: they are far smaller than those of two independent
-    estimates.
+    estimates. A pprof file does not say which sample is which, so with a snapshot read from one nothing cancels.
     """
 
     __slots__ = ("_changed", "_sampling", "count", "count_diff", "size", "size_diff", "traceback")
