@@ -2,16 +2,16 @@
 /* recorder_prune.c -- stacks that nothing needs any more.
  *
  * WHAT    Programs that make code at run time (templates, notebooks, exec) make new functions for ever, and each
- *         leaves nodes in the tree. When the tree has doubled since the last time, stacks with no live sample, none
- *         at the peak, and no allocation since the last time are folded: what they allocated is added to the stack
+ *         leaves nodes in the tree. When the tree has grown by half since the last time, stacks with no live sample,
+ *         none at the peak, and no allocation since the last time are folded: what they allocated is added to the stack
  *         "<pruned>", so totals stay right; their nodes, functions and names are given back.
  *
  *             round n      made, used         -> recent
  *             round n + 1  not used           -> not recent
  *             round n + 2  still not used, nothing live, nothing at the peak -> folded
  *
- * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once per doubling, so O(1) per
- *         node made.
+ * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once per growth by half, so
+ *         O(1) per node made.
  * LOCKS   the recorder's, held.
  * MEMORY  scratch marks, a byte a node, function and string, from a mapping of their own; without it nothing is
  *         pruned. */
@@ -96,6 +96,9 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
         r->prunes++;
     }
     mprof_arena_drop(&scratch);
-    uint64_t next = (uint64_t)trie->count * 2;
-    r->prune_at = next < PRUNE_MIN_NODES ? PRUNE_MIN_NODES : next > UINT32_MAX ? UINT32_MAX : (uint32_t)next;
+    /* Of c nodes left, those made since the last time are kept whatever they are. Letting the tree double would add all
+     * of c to them each time, and c would grow without end; half of c comes to rest at twice what is needed. */
+    uint64_t more = trie->count / 2 > PRUNE_MIN_NODES ? trie->count / 2 : PRUNE_MIN_NODES;
+    uint64_t next = trie->count + more;
+    r->prune_at = next < UINT32_MAX ? (uint32_t)next : UINT32_MAX;
 }
