@@ -68,16 +68,22 @@ static int start(const struct mprof_recorder_options *options, long long rate)
     return problem || result == MPROF_RECORDER_NO_MEMORY ? -1 : 0;
 }
 
-static void stop(void)
+/* Needs no thread state. */
+static void stop_recording(void)
 {
-    if (mprof_recorder_active())
-        mprof_objects_watch(false);
     mprof_lock_acquire(&control);
     if (mprof_recorder_active()) {
         mprof_hooks_remove();
         mprof_recorder_stop();
     }
     mprof_lock_release(&control);
+}
+
+static void stop(void)
+{
+    if (mprof_recorder_active())
+        mprof_objects_watch(false);
+    stop_recording();
 }
 
 PyDoc_STRVAR(start_doc,
@@ -303,6 +309,7 @@ static PyObject *core_finalizing(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
+    mprof_objects_watch(false); /* at the very end there is no thread state to do it with */
     mprof_recorder_finalizing(true);
     return none();
 }
@@ -312,7 +319,7 @@ static bool exit_registered;
 static void at_exit(void)
 {
     exit_registered = false;
-    stop();
+    stop_recording();
 }
 
 /* The main interpreter tells us that it ends: first by atexit, from when on threads without the GIL may lose their
