@@ -4,9 +4,10 @@
  * The child of a program with threads may call little more than async-signal-safe functions, so it checks with plain
  * code and reports by its exit status, and what it has drawn through a pipe. */
 #define _GNU_SOURCE
+#define MPROF_TESTS_MREMAP
 #include "fake_source.h"
 #include "tap.h"
-#include "tsan.h"
+#include "sanitizer.h"
 
 #include "core/recorder_private.h"
 #include "core/snapshot.h"

@@ -5,9 +5,10 @@
  * them. A data race is for the thread sanitizer to see; without it the test looks at invariants and sums.
  * Argument or MPROF_TEST_SEED: the seed; it is printed. */
 #define _GNU_SOURCE
+#define MPROF_TESTS_MREMAP
 #include "fake_source.h"
 #include "tap.h"
-#include "tsan.h"
+#include "sanitizer.h"
 
 #include "core/recorder_private.h"
 #include "core/snapshot.h"
