@@ -35,10 +35,11 @@ static inline uint64_t mprof_rng_next(struct mprof_rng *rng)
     return mprof_mix64(rng->state);
 }
 
-/* Uniform in the open interval (0, 1): 2^53 equally spaced values, neither end among them. */
+/* Uniform in the open interval (0, 1): 2^52 equally spaced values, neither end among them. (With 53 bits the half that
+ * is added would be rounded away near 1, and the last value be 1.) */
 static inline double mprof_rng_uniform(struct mprof_rng *rng)
 {
-    return ((double)(mprof_rng_next(rng) >> 11) + 0.5) * 0x1p-53;
+    return ((double)(mprof_rng_next(rng) >> 12) + 0.5) * 0x1p-52;
 }
 
 #endif

@@ -14,7 +14,7 @@ uint64_t mprof_sampler_gap(struct mprof_rng *rng, double rate)
 {
     if (!(rate > 1.0))
         return 0;
-    /* -log(u) is at most 37.4 for the smallest u of mprof_rng_uniform; the cap is for absurd rates only. */
+    /* -log(u) is at most 36.8 for the smallest u of mprof_rng_uniform; the cap is for absurd rates only. */
     double gap = -log(mprof_rng_uniform(rng)) * rate;
     return gap < 0x1p62 ? (uint64_t)gap : UINT64_C(1) << 62;
 }
