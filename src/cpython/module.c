@@ -172,13 +172,19 @@ static PyObject *core_get_sample_rate(PyObject *module, PyObject *ignored)
     return PyLong_FromLongLong(sample_rate);
 }
 
+/* Bytes as an int, however many: a few huge blocks that are reserved and never touched pass 2^63. */
+static PyObject *whole(double bytes)
+{
+    return PyLong_FromDouble(round(bytes));
+}
+
 static PyObject *core_get_traced_memory(PyObject *module, PyObject *ignored)
 {
     struct mprof_recorder_totals totals;
     (void)module;
     (void)ignored;
     mprof_recorder_totals(&totals);
-    return Py_BuildValue("LL", llround(totals.bytes), llround(totals.peak_bytes));
+    return Py_BuildValue("NN", whole(totals.bytes), whole(totals.peak_bytes));
 }
 
 static PyObject *core_reset_peak(PyObject *module, PyObject *ignored)
