@@ -23,7 +23,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py bench lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-sid bench lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -89,6 +89,9 @@ fuzz: $(TOOLS) ## fuzz the pprof decoder for FUZZ_SECONDS (needs clang)
 
 test-all: $(TOOLS) ## Python tests with every CPython on this machine
 	$(BIN)/python tools/test_all.py $(BUILD)/all
+
+test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, debootstrap)
+	$(PYTHON) tools/debian_sid.py
 
 dist: $(TOOLS) ## source archive and wheel in dist/
 	$(BIN)/python -m pip install -q build

@@ -4,12 +4,15 @@
 A test that needs a program of the machine says so:  @pytest.mark.tool("go").  Where the program is missing the test
 skips with the reason; under continuous integration (CI set in the environment) it fails, for there nothing may go
 untested in silence.
+
+Tests run in an empty directory. In the project's own the package without its extension module would be found first.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import Iterator
 
 import pytest
 
@@ -26,3 +29,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 if os.environ.get("CI"):
                     pytest.fail(message, pytrace=False)
                 pytest.skip(message)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    here = os.getcwd()
+    os.chdir(str(tmp_path_factory.mktemp("elsewhere")))
+    yield
+    os.chdir(here)
