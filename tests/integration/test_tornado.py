@@ -15,7 +15,7 @@ import pytest
 
 from mprofile.profile import Profile
 
-pytest.importorskip("tornado")
+pytestmark = pytest.mark.module("tornado")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVER = ROOT / "examples" / "tornado_server.py"
