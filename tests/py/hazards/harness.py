@@ -22,7 +22,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, cast
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, cast
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCES = os.path.join(HERE, "ext")
@@ -33,6 +33,18 @@ TIMEOUT = 60.0
 RAW, MEM, OBJ = 0, 1, 2
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def need(module: str) -> None:
+    """Skip the test where a module from PyPI is not installed; under continuous integration fail."""
+    import importlib.util
+
+    import pytest
+
+    if importlib.util.find_spec(module) is None:
+        if os.environ.get("CI"):
+            pytest.fail("needs the module {}".format(module), pytrace=False)
+        pytest.skip("needs the module {}".format(module))
 
 
 class NoCompiler(Exception):
@@ -193,15 +205,20 @@ class Block(NamedTuple):
         return self.frames[0][0] != "<unknown>"
 
 
+def blocks_of(traces: Iterable[Any], *sizes: int) -> List[Block]:
+    """The blocks of a snapshot, or only those that have one of these sizes."""
+    found = []
+    for trace in traces:
+        if not sizes or trace[1] in sizes:
+            found.append(Block(trace[1], tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
+    return found
+
+
 def blocks(*sizes: int) -> List[Block]:
     """Everything recorded now, or only what has one of these sizes."""
     from mprofile import _core
 
-    found = []
-    for trace in _core._get_traces():
-        if not sizes or trace[1] in sizes:
-            found.append(Block(trace[1], tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
-    return found
+    return blocks_of(_core._get_traces(), *sizes)
 
 
 @contextlib.contextmanager
