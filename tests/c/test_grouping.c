@@ -1,83 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* test_grouping.c -- order, paths, grouping, changes and selection of src/core.
+/* test_grouping.c -- order, paths, grouping and changes of src/core.
  *
- * Random snapshots with few names, so that different nodes share a line, frames recur on a stack, and groups tie. What the
- * core computes on the tree is compared with the plain definition: for each block go up its stack and add. */
-#include "base/rng.h"
+ * What the core computes on the tree of random snapshots is compared with the plain definition: for each stack go up its
+ * frames and add. */
 #include "core/grouping.h"
+
 #include "core/order.h"
-#include "core/selection.h"
+#include "random_snapshot.h"
 #include "tap.h"
 
-enum { FILES = 3, LINES = 3, NAMES = 3, MOST_DEPTH = 7, MOST_GROUPS = 4096, TEXT = 256 };
-
-static const char *const files[FILES] = {"b.py", "a.py", "\xed\xb2\x80.py"}; /* the last: a lone surrogate */
-static const char *const names[NAMES] = {"f", "g", ""};
-
-static uint32_t below(struct mprof_rng *rng, uint32_t limit)
-{
-    return (uint32_t)(mprof_rng_next(rng) % limit);
-}
-
-/* ---- random snapshots ---- */
-
-struct shape {
-    uint32_t blocks;
-    bool sampled;
-    uint64_t recording;
-    uint64_t first_id;
-};
-
-static uint32_t random_stack(struct mprof_builder *builder, struct mprof_rng *rng)
-{
-    struct mprof_stack stack = {0};
-    uint32_t depth = below(rng, MOST_DEPTH + 1);
-    for (uint32_t i = 0; i < depth; i++) {
-        struct mprof_function function = {.firstlineno = 1 + below(rng, 2)};
-        struct mprof_node node = {.parent = stack.node, .line = below(rng, LINES)};
-        const char *file = files[below(rng, FILES)];
-        const char *name = names[below(rng, NAMES)];
-        if (mprof_builder_string(builder, file, strlen(file), &function.filename) < 0 ||
-            mprof_builder_string(builder, name, strlen(name), &function.name) < 0 ||
-            mprof_builder_function(builder, &function, &node.function) < 0 ||
-            mprof_builder_node(builder, &node, &stack.node) < 0)
-            bail("no memory");
-    }
-    mprof_figures_add_samples(&stack.alloc, 10 + below(rng, 100), 64.0, 1 + below(rng, 3));
-    mprof_figures_add_samples(&stack.peak, 10 + below(rng, 100), 64.0, below(rng, 3));
-    uint32_t index;
-    if (mprof_builder_stack(builder, &stack, &index) < 0)
-        bail("no memory");
-    return index;
-}
-
-static struct mprof_snapshot *random_snapshot(struct mprof_rng *rng, const struct shape *shape)
-{
-    struct mprof_builder *builder = mprof_builder_new();
-    if (!builder)
-        bail("no memory");
-    for (uint32_t i = 0; i < shape->blocks; i++) {
-        struct mprof_block block = {
-            .stack = random_stack(builder, rng),
-            .domain = below(rng, 8) ? 0 : below(rng, 3),
-            .size = below(rng, 5) * 16,
-            .samples = 1,
-            .rate = shape->sampled ? 64.0 * (1 + below(rng, 2)) : 1.0,
-            .id = shape->sampled ? shape->first_id + i : 0,
-        };
-        struct mprof_figures one = {0};
-        mprof_figures_add_samples(&one, block.size, block.rate, 1);
-        block.blocks = one.blocks;
-        block.bytes = one.bytes;
-        if (mprof_builder_block(builder, &block) < 0)
-            bail("no memory");
-    }
-    struct mprof_meta meta = {.sample_rate = shape->sampled ? 128.0 : 1.0, .recording = shape->recording};
-    struct mprof_snapshot *snapshot = mprof_builder_finish(builder, &meta);
-    if (!snapshot)
-        bail("no memory");
-    return snapshot;
-}
+enum { MOST_GROUPS = 4096 };
 
 /* ---- the plain definition ---- */
 
@@ -111,54 +43,8 @@ static struct group *find_or_add(struct groups *groups, const char *key)
         bail("too many groups");
     group = &groups->items[groups->count++];
     memset(group, 0, sizeof *group);
-    snprintf(group->key, sizeof group->key, "%s", key);
+    memcpy(group->key, key, strlen(key) + 1);
     return group;
-}
-
-static const char *text_of(const struct mprof_snapshot *snapshot, uint32_t string)
-{
-    static char texts[4][32];
-    static unsigned next;
-    char *text = texts[next++ % 4];
-    size_t length;
-    const char *bytes = mprof_snapshot_string(snapshot, string, &length);
-    snprintf(text, 32, "%.*s", (int)length, bytes);
-    return text;
-}
-
-/* Names sort as the text of a key sorts: file, then line, one digit each. */
-static void frame_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
-{
-    const struct mprof_node *frame = &mprof_snapshot_nodes(snapshot)[node];
-    const struct mprof_function *function = &mprof_snapshot_functions(snapshot)[frame->function];
-    const char *file = node ? text_of(snapshot, function->filename) : MPROF_UNKNOWN_FILE;
-    const char *name = node ? text_of(snapshot, function->name) : "";
-    switch (key) {
-    case MPROF_KEY_FILE:
-        snprintf(text, TEXT, "%s", file);
-        break;
-    case MPROF_KEY_FUNCTION:
-        snprintf(text, TEXT, "%s:%u:%s", file, function->firstlineno, name);
-        break;
-    case MPROF_KEY_STACK:
-        snprintf(text, TEXT, "%s:%u:%s:%u", file, function->firstlineno, name, frame->line);
-        break;
-    default:
-        snprintf(text, TEXT, "%s:%u", file, frame->line);
-    }
-}
-
-/* Oldest frame first, each ended by a byte that sorts before every other. */
-static void path_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
-{
-    char frame[TEXT];
-    uint32_t parent = mprof_snapshot_nodes(snapshot)[node].parent;
-    text[0] = '\0';
-    if (parent)
-        path_text(snapshot, key, parent, text);
-    frame_text(snapshot, key, node, frame);
-    size_t length = strlen(text);
-    snprintf(text + length, TEXT - length, "%s\x01", frame);
 }
 
 static bool whole(enum mprof_key key)
@@ -218,17 +104,6 @@ static void add_all(struct groups *groups, const struct mprof_snapshot *snapshot
         struct mprof_figures figures[MPROF_MEASURES] = {stacks[i].inuse, stacks[i].alloc, stacks[i].peak};
         add_stack(groups, snapshot, key, stacks[i].node, figures, cumulative, once);
     }
-}
-
-static bool near(double a, double b)
-{
-    return fabs(a - b) <= 1e-9 * (1.0 + fabs(b));
-}
-
-static bool same_figures(const struct mprof_figures *a, const struct mprof_figures *b)
-{
-    return near(a->bytes, b->bytes) && near(a->blocks, b->blocks) && near(a->bytes_var, b->bytes_var) &&
-           near(a->blocks_var, b->blocks_var) && near(a->seen, b->seen) && near(a->samples, b->samples);
 }
 
 static void path_key(const struct mprof_paths *paths, uint32_t path, char *text)
@@ -301,7 +176,7 @@ static bool check_statistics(const struct mprof_snapshot *snapshot, enum mprof_k
             check(i == 0 || last->size > group->size || (near(last->size, group->size) && last->count >= group->count),
                   "order of size and count at %u", i);
         good &= check(!tie || strcmp(before, text) > 0, "order of paths at %u: %s, %s", i, before, text);
-        snprintf(before, sizeof before, "%s", text);
+        memcpy(before, text, sizeof before);
     }
     mprof_arena_drop(&arena);
     return good;
@@ -506,129 +381,6 @@ static void test_rows(struct mprof_rng *rng)
     ok(good, "rows: flat and cumulative, a stack once a frame");
 }
 
-/* ---- selections ---- */
-
-static bool filter_matches(const struct mprof_filter *filter, const struct mprof_snapshot *snapshot,
-                           const struct mprof_block *block)
-{
-    uint32_t node = mprof_snapshot_stacks(snapshot)[block->stack].node;
-    bool match = false;
-    do {
-        const struct mprof_node *frame = &mprof_snapshot_nodes(snapshot)[node];
-        uint32_t file =
-            node ? mprof_snapshot_functions(snapshot)[frame->function].filename : mprof_snapshot_string_count(snapshot);
-        match |= (!filter->files || filter->files[file]) && (filter->line == MPROF_ANY || filter->line == frame->line);
-        node = frame->parent;
-    } while (filter->all_frames && node);
-    return match && (filter->domain == MPROF_ANY || filter->domain == block->domain);
-}
-
-static bool same_block(const struct mprof_snapshot *a, size_t i, const struct mprof_snapshot *b, size_t k)
-{
-    struct mprof_block one;
-    struct mprof_block two;
-    char one_path[TEXT];
-    char two_path[TEXT];
-    mprof_snapshot_block(a, i, &one);
-    mprof_snapshot_block(b, k, &two);
-    path_text(a, MPROF_KEY_STACK, mprof_snapshot_stacks(a)[one.stack].node, one_path);
-    path_text(b, MPROF_KEY_STACK, mprof_snapshot_stacks(b)[two.stack].node, two_path);
-    return one.size == two.size && one.domain == two.domain && one.id == two.id && near(one.bytes, two.bytes) &&
-           near(one.rate, two.rate) && strcmp(one_path, two_path) == 0;
-}
-
-static void test_selection(struct mprof_rng *rng)
-{
-    bool good = true;
-    for (unsigned round = 0; round < 200; round++) {
-        struct shape shape = {.blocks = below(rng, 100), .sampled = round % 2, .recording = 7, .first_id = 1};
-        struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
-        uint8_t match_files[3][64] = {{0}};
-        struct mprof_filter filters[3];
-        size_t count = below(rng, 4);
-        for (size_t i = 0; i < count; i++) {
-            for (unsigned k = 0; k < 64; k++)
-                match_files[i][k] = below(rng, 2) != 0;
-            filters[i] = (struct mprof_filter){
-                .inclusive = below(rng, 2),
-                .all_frames = below(rng, 2),
-                .files = below(rng, 4) ? match_files[i] : NULL,
-                .line = below(rng, 2) ? MPROF_ANY : (int64_t)below(rng, LINES),
-                .domain = below(rng, 2) ? MPROF_ANY : (int64_t)below(rng, 3) - (below(rng, 8) == 0 ? 2 : 0),
-            };
-        }
-        struct mprof_snapshot *selected = mprof_select(snapshot, filters, count);
-        if (!selected)
-            bail("no memory");
-        size_t kept = 0;
-        uint8_t keep[128] = {0};
-        for (size_t i = 0; i < mprof_snapshot_block_count(snapshot); i++) {
-            struct mprof_block block;
-            bool must = false;
-            bool any = false;
-            bool pass = true;
-            mprof_snapshot_block(snapshot, i, &block);
-            for (size_t f = 0; f < count; f++) {
-                bool match = filter_matches(&filters[f], snapshot, &block);
-                must |= filters[f].inclusive;
-                any |= filters[f].inclusive && match;
-                pass &= filters[f].inclusive || !match;
-            }
-            if (!pass || (must && !any))
-                continue;
-            keep[i] = 1;
-            good &= check(kept < mprof_snapshot_block_count(selected) && same_block(snapshot, i, selected, kept),
-                          "round %u: block %zu is kept as number %zu", round, i, kept);
-            kept++;
-        }
-        good &= check(kept == mprof_snapshot_block_count(selected), "round %u: %zu blocks, not %zu", round,
-                      mprof_snapshot_block_count(selected), kept);
-        struct mprof_snapshot *by_hand = mprof_select_blocks(snapshot, keep);
-        struct mprof_arena arena;
-        bool same = false;
-        mprof_arena_init(&arena, 0);
-        if (!by_hand || mprof_grouping_same_traces(selected, by_hand, &arena, &same) < 0)
-            bail("no memory");
-        good &= check(same, "round %u: the same blocks by hand", round);
-        mprof_arena_drop(&arena);
-        mprof_snapshot_decref(by_hand);
-        mprof_snapshot_decref(selected);
-        mprof_snapshot_decref(snapshot);
-    }
-    ok(good, "selections keep the blocks that pass, in order, with all they have");
-}
-
-static void test_copy(struct mprof_rng *rng)
-{
-    struct shape shape = {.blocks = 100, .sampled = true, .recording = 7, .first_id = 1};
-    struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
-    struct mprof_comment comments[2] = {{"one", 3}, {"", 0}};
-    struct mprof_snapshot *copy = mprof_select_all(snapshot, comments, 2);
-    struct mprof_arena arena;
-    bool same = false;
-    mprof_arena_init(&arena, 0);
-    if (!copy || mprof_grouping_same_traces(snapshot, copy, &arena, &same) < 0)
-        bail("no memory");
-    ok(same, "a copy has the same traces");
-    ok(mprof_snapshot_comment_count(copy) == 2 && strcmp(text_of(copy, mprof_snapshot_comment(copy, 0)), "one") == 0 &&
-           strcmp(text_of(copy, mprof_snapshot_comment(copy, 1)), "") == 0,
-       "and the comments that were added");
-    struct mprof_figures totals[2][MPROF_MEASURES];
-    mprof_grouping_totals(snapshot, totals[0]);
-    mprof_grouping_totals(copy, totals[1]);
-    ok(same_figures(&totals[0][MPROF_ALLOC], &totals[1][MPROF_ALLOC]) &&
-           same_figures(&totals[0][MPROF_PEAK], &totals[1][MPROF_PEAK]),
-       "and what was allocated and in use at the peak");
-    struct mprof_snapshot *other = random_snapshot(rng, &shape);
-    if (mprof_grouping_same_traces(snapshot, other, &arena, &same) < 0)
-        bail("no memory");
-    ok(!same, "another snapshot has other traces");
-    mprof_arena_drop(&arena);
-    mprof_snapshot_decref(other);
-    mprof_snapshot_decref(copy);
-    mprof_snapshot_decref(snapshot);
-}
-
 /* ---- no memory ---- */
 
 enum call { STATISTICS, DIFFERENCES, ROWS, SAME, CALLS };
@@ -682,8 +434,6 @@ int main(void)
     test_statistics(&rng);
     test_differences(&rng);
     test_rows(&rng);
-    test_selection(&rng);
-    test_copy(&rng);
     test_no_memory(&rng);
     return done();
 }
