@@ -15,14 +15,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-struct large {
-    struct large *next;
-    struct large **link; /* the word that points here */
-    size_t size;         /* of the mapping */
+struct mprof_arena_large {
+    struct mprof_arena_large *next;
+    struct mprof_arena_large **link; /* the word that points here */
+    size_t size;                     /* of the mapping */
     size_t unused[5];
 };
 
-_Static_assert(sizeof(struct large) == 8 * sizeof(size_t), "header of a large mapping");
+_Static_assert(sizeof(struct mprof_arena_large) == 8 * sizeof(size_t), "header of a large mapping");
 
 void mprof_arena_init(struct mprof_arena *arena, size_t limit)
 {
@@ -53,23 +53,23 @@ static bool over_limit(const struct mprof_arena *arena, size_t more)
 
 static size_t large_mapping(size_t size)
 {
-    size_t need = size + sizeof(struct large);
+    size_t need = size + sizeof(struct mprof_arena_large);
     if (need < size || need > SIZE_MAX / 2)
         return 0;
     return (need + MPROF_OS_PAGE - 1) & ~(MPROF_OS_PAGE - 1);
 }
 
-static void large_link(struct mprof_arena *arena, struct large *header)
+static void large_link(struct mprof_arena *arena, struct mprof_arena_large *header)
 {
-    struct large *first = arena->large;
+    struct mprof_arena_large *first = arena->large;
     header->next = first;
-    header->link = (struct large **)&arena->large;
+    header->link = &arena->large;
     if (first)
         first->link = &header->next;
     arena->large = header;
 }
 
-static void large_unlink(struct large *header)
+static void large_unlink(struct mprof_arena_large *header)
 {
     *header->link = header->next;
     if (header->next)
@@ -81,7 +81,7 @@ static void *large_get(struct mprof_arena *arena, size_t size)
     size_t mapping = large_mapping(size);
     if (mapping == 0 || over_limit(arena, mapping))
         return NULL;
-    struct large *header = mprof_os_map(mapping);
+    struct mprof_arena_large *header = mprof_os_map(mapping);
     if (!header)
         return NULL;
     header->size = mapping;
@@ -92,7 +92,7 @@ static void *large_get(struct mprof_arena *arena, size_t size)
 
 static void large_put(struct mprof_arena *arena, void *memory)
 {
-    struct large *header = (struct large *)memory - 1;
+    struct mprof_arena_large *header = (struct mprof_arena_large *)memory - 1;
     large_unlink(header);
     arena->mapped -= header->size;
     mprof_os_unmap(header, header->size);
@@ -100,14 +100,14 @@ static void large_put(struct mprof_arena *arena, void *memory)
 
 static void *large_resize(struct mprof_arena *arena, void *memory, size_t old_size, size_t new_size)
 {
-    struct large *header = (struct large *)memory - 1;
+    struct mprof_arena_large *header = (struct mprof_arena_large *)memory - 1;
     size_t old_mapping = header->size;
     size_t new_mapping = large_mapping(new_size);
     if (new_mapping == 0 || (new_mapping > old_mapping && over_limit(arena, new_mapping - old_mapping)))
         return NULL;
     if (new_mapping != old_mapping) {
         large_unlink(header);
-        struct large *moved = mprof_os_remap(header, old_mapping, new_mapping);
+        struct mprof_arena_large *moved = mprof_os_remap(header, old_mapping, new_mapping);
         if (!moved) {
             large_link(arena, header);
             return NULL;
@@ -166,7 +166,7 @@ size_t mprof_arena_usable(size_t size)
         return rounded < MPROF_ARENA_LARGE ? rounded : MPROF_ARENA_LARGE - 1;
     }
     size_t mapping = large_mapping(size);
-    return mapping ? mapping - sizeof(struct large) : size;
+    return mapping ? mapping - sizeof(struct mprof_arena_large) : size;
 }
 
 void mprof_arena_put(struct mprof_arena *arena, void *memory, size_t size)
@@ -211,10 +211,21 @@ void *mprof_arena_reserve(struct mprof_arena *arena, void *array, uint32_t *capa
     return moved;
 }
 
+void mprof_arena_move(struct mprof_arena *to, struct mprof_arena *from)
+{
+    *to = *from;
+    if (to->large)
+        to->large->link = &to->large;
+    mprof_arena_init(from, to->limit);
+    from->requests = to->requests;
+    from->fail_at = to->fail_at;
+    from->fail_count = to->fail_count;
+}
+
 void mprof_arena_drop(struct mprof_arena *arena)
 {
     while (arena->large)
-        large_put(arena, (struct large *)arena->large + 1);
+        large_put(arena, arena->large + 1);
     void *chunk = arena->chunks;
     while (chunk) {
         void *next = *(void **)chunk;

@@ -22,12 +22,14 @@
 #define MPROF_ARENA_CHUNK ((size_t)65536)
 enum { MPROF_ARENA_CLASSES = 16 };
 
+struct mprof_arena_large;
+
 struct mprof_arena {
     void *chunks; /* list of small chunks, linked through their first word */
     char *next;   /* free rest of the newest chunk */
     char *end;
     void *free[MPROF_ARENA_CLASSES]; /* by power of two */
-    void *large;                     /* list of large mappings, see arena.c */
+    struct mprof_arena_large *large; /* list of large mappings, see arena.c */
     size_t mapped;                   /* bytes taken from the system */
     size_t limit;                    /* most bytes to take from the system; 0: no limit */
     uint64_t requests;               /* served or refused */
@@ -36,6 +38,9 @@ struct mprof_arena {
 };
 
 void mprof_arena_init(struct mprof_arena *arena, size_t limit);
+/* Hands everything that `from` has over to `to`, uninitialised before; `from` is then empty, with the same limit and
+ * the same requests still to fail. */
+void mprof_arena_move(struct mprof_arena *to, struct mprof_arena *from);
 /* Zeroed, aligned to 16 bytes (large: to 64). NULL: limit reached or no memory. size > 0. */
 void *mprof_arena_get(struct mprof_arena *arena, size_t size);
 /* Bytes that a request of `size` really gets; asking for that many costs nothing more. */

@@ -25,7 +25,8 @@ struct mprof_lock {
         0                                                                                                              \
     }
 
-void mprof_lock_acquire_slow(struct mprof_lock *lock);
+/* Waits; gives up, false, when it finds the lock held while *unless is not 0. NULL: never gives up. */
+bool mprof_lock_acquire_slow(struct mprof_lock *lock, const uint32_t *unless);
 
 static inline bool mprof_lock_try(struct mprof_lock *lock)
 {
@@ -36,7 +37,19 @@ static inline bool mprof_lock_try(struct mprof_lock *lock)
 static inline void mprof_lock_acquire(struct mprof_lock *lock)
 {
     if (mprof_unlikely(!mprof_lock_try(lock)))
-        mprof_lock_acquire_slow(lock);
+        (void)mprof_lock_acquire_slow(lock, NULL);
+}
+
+/* False: the lock is held and *unless, which its holder sets, is not 0. */
+static inline bool mprof_lock_acquire_unless(struct mprof_lock *lock, const uint32_t *unless)
+{
+    return mprof_likely(mprof_lock_try(lock)) || mprof_lock_acquire_slow(lock, unless);
+}
+
+/* The holder has set the word that others give up on: those who sleep look at it now. */
+static inline void mprof_lock_nudge(struct mprof_lock *lock)
+{
+    mprof_os_wake_all(&lock->word);
 }
 
 static inline void mprof_lock_release(struct mprof_lock *lock)

@@ -36,7 +36,8 @@ uint64_t mprof_os_entropy(void);
 
 /* Sleeps while *word == expected, until woken; may return early. */
 void mprof_os_wait(uint32_t *word, uint32_t expected);
-/* Wakes one waiter. */
+/* Wakes one waiter; all waiters. */
 void mprof_os_wake(uint32_t *word);
+void mprof_os_wake_all(uint32_t *word);
 
 #endif

@@ -93,9 +93,19 @@ void mprof_os_wait(uint32_t *word, uint32_t expected)
     errno = saved;
 }
 
-void mprof_os_wake(uint32_t *word)
+static void wake(uint32_t *word, int waiters)
 {
     int saved = errno;
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, waiters, NULL, NULL, 0);
     errno = saved;
+}
+
+void mprof_os_wake(uint32_t *word)
+{
+    wake(word, 1);
+}
+
+void mprof_os_wake_all(uint32_t *word)
+{
+    wake(word, INT_MAX);
 }

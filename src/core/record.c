@@ -346,9 +346,18 @@ static bool ready(const struct mprof_recorder *r, const struct mprof_thread *thr
            __atomic_load_n(&r->active, __ATOMIC_RELAXED);
 }
 
+/* A sample is lost to a caller that may not wait for the lock. */
+static MPROF_COLD void drop_outside(struct mprof_recorder *r)
+{
+    __atomic_fetch_add(&r->reentered, 1, __ATOMIC_RELAXED);
+}
+
 static MPROF_COLD void add_slow(struct mprof_recorder *r, bool attached, uintptr_t address, uint64_t size)
 {
-    mprof_recorder_lock(r);
+    if (!mprof_recorder_enter(r)) {
+        drop_outside(r);
+        return;
+    }
     if (enter_locked(r, size)) {
         struct mprof_thread *thread = mprof_recorder_thread_locked(r);
         double rate = thread->rate;
@@ -365,7 +374,7 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
 {
     struct mprof_recorder *r = &mprof_recorder;
     if (mprof_unlikely(mprof_tls.busy)) {
-        __atomic_fetch_add(&r->reentered, 1, __ATOMIC_RELAXED);
+        drop_outside(r);
         return;
     }
     struct mprof_thread *thread = mprof_tls.thread;
@@ -377,7 +386,10 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
     const void *more = NULL;
     uint32_t count = walk(r, thread, attached, &more);
     int64_t now = mprof_os_monotonic_coarse_ns();
-    mprof_recorder_lock(r);
+    if (mprof_unlikely(!mprof_recorder_enter(r))) {
+        drop_outside(r);
+        return;
+    }
     if (mprof_likely(r->active && thread->session == r->session)) {
         double rate = thread->rate;
         if (!r->exact)
@@ -397,15 +409,15 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
     if (mprof_tls.busy || !ready(r, thread))
         return;
     if (thread->last_address == address) {
-        thread->last_address =
-            0; /* the block has just been recorded with this very stack; the next time it comes from a free list */
+        thread->last_address = 0; /* recorded just now, with this very stack; the next time it comes from a free list */
         return;
     }
     const void *more = NULL;
     uint32_t count = walk(r, thread, attached, &more);
     int64_t now = mprof_os_monotonic_coarse_ns();
     uint32_t stack;
-    mprof_recorder_lock(r);
+    if (!mprof_recorder_enter(r))
+        return;
     if (r->active && thread->session == r->session && mprof_livetable_find(&r->live, address)) {
         if (find_stack(r, thread, count, more, &stack) == 0) {
             struct mprof_live *entry = mprof_livetable_find(&r->live, address);
@@ -423,12 +435,25 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
 
 /* ---- remove ---- */
 
-static bool take_locked(struct mprof_recorder *r, uintptr_t address, struct mprof_taken *taken)
+static void forget_code_locked(struct mprof_recorder *r, uintptr_t address)
 {
     if (mprof_filter_maybe(r->watched, address) && mprof_functab_forget(&r->functions, (const void *)address)) {
         mprof_filter_remove(r->watched, address);
         r->epoch++;
     }
+}
+
+void mprof_recorder_forget_locked(struct mprof_recorder *r, uintptr_t address)
+{
+    struct mprof_live entry;
+    forget_code_locked(r, address);
+    if (mprof_livetable_take(&r->live, address, &entry))
+        mprof_recorder_discard_locked(r, &entry, r->peak_ns);
+}
+
+static bool take_locked(struct mprof_recorder *r, uintptr_t address, struct mprof_taken *taken)
+{
+    forget_code_locked(r, address);
     if (!mprof_livetable_take(&r->live, address, &taken->entry))
         return false;
     if (taken->entry.size & MPROF_LIVE_WIDE)
@@ -443,11 +468,10 @@ void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
     taken->found = false;
     if (address == 0)
         return;
-    if (mprof_unlikely(mprof_tls.busy)) {
-        __atomic_fetch_add(&r->reentered, 1, __ATOMIC_RELAXED);
+    if (mprof_unlikely(mprof_tls.busy || !mprof_recorder_enter(r))) {
+        mprof_recorder_defer(r, address);
         return;
     }
-    mprof_recorder_lock(r);
     if (r->active && take_locked(r, address, taken)) {
         taken->found = true;
         taken->rate = r->rate;
@@ -470,7 +494,10 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
     struct mprof_recorder *r = &mprof_recorder;
     if (!taken->found)
         return;
-    mprof_recorder_lock(r);
+    if (!mprof_recorder_enter(r)) {
+        drop_outside(r);
+        return;
+    }
     struct mprof_live entry = taken->entry;
     uint64_t size = entry.size & MPROF_LIVE_WIDE ? taken->detail.size : entry.size;
     if (!r->active || taken->generation != r->generation || r->prunes - taken->prunes > 1) {

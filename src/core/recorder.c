@@ -31,13 +31,12 @@ static uint64_t entropy(const struct mprof_recorder *r, uint64_t serial)
                              : mprof_os_entropy();
 }
 
-/* Empty tables for the current options. The filter lives in the arena that is never dropped: another thread may be
- * looking at it. */
-static int reset_tables_locked(struct mprof_recorder *r)
+/* Empty tables for the current options; what the old ones held is for the caller to drop, after the lock. The filter
+ * lives in the arena that is never dropped: another thread may be looking at it. */
+static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old)
 {
     publish_filter(&nothing);
-    mprof_arena_drop(&r->arena);
-    mprof_arena_init(&r->arena, r->options.memory_limit);
+    mprof_arena_move(old, &r->arena);
     mprof_livetable_init(&r->live);
     r->steps = NULL;
     r->rate = r->options.sample_rate > 1.0 ? r->options.sample_rate : 1.0;
@@ -70,12 +69,14 @@ static int reset_tables_locked(struct mprof_recorder *r)
     return 0;
 }
 
-static void deactivate_locked(struct mprof_recorder *r)
+/* Nothing is recorded any more. What was is for the caller to drop, after the lock: giving gigabytes back takes time.
+ */
+static void deactivate_locked(struct mprof_recorder *r, struct mprof_arena *old)
 {
     __atomic_store_n(&r->active, false, __ATOMIC_RELAXED);
     __atomic_store_n(&mprof_recorder_exact, false, __ATOMIC_RELAXED);
     publish_filter(&nothing);
-    mprof_arena_drop(&r->arena);
+    mprof_arena_move(old, &r->arena);
     r->generation++;
     r->epoch++;
 }
@@ -98,12 +99,14 @@ static void thread_exit(void *state)
 {
     struct mprof_recorder *r = &mprof_recorder;
     struct mprof_thread *thread = state;
-    mprof_recorder_lock(r);
-    thread->tls = NULL;
+    bool entered = mprof_recorder_enter(r);
+    /* Without the lock a fork is going on, whose thread does not look at this word until it is over. */
+    __atomic_store_n(&thread->tls, NULL, __ATOMIC_RELAXED);
     mprof_tls.thread = NULL;
     mprof_tls.exiting = 1;
     __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
-    mprof_recorder_unlock(r);
+    if (entered)
+        mprof_recorder_unlock(r);
 }
 
 static int reserve_frames(struct mprof_recorder *r, struct mprof_thread *thread, uint32_t frames)
@@ -165,37 +168,6 @@ struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
     return thread;
 }
 
-/* ---- fork ---- */
-
-static void before_fork(void)
-{
-    mprof_recorder_lock(&mprof_recorder);
-}
-
-static void after_fork_parent(void)
-{
-    mprof_recorder_unlock(&mprof_recorder);
-}
-
-/* The child keeps the parent's live samples: the blocks are its own now. Its random numbers must not be the parent's,
- * and its new samples are another recording's. */
-static void after_fork_child(void)
-{
-    struct mprof_recorder *r = &mprof_recorder;
-    for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
-        thread->session = 0;
-        if (thread->tls != &mprof_tls && thread != r->orphan)
-            thread->tls = NULL;
-        mprof_rng_seed(&thread->rng, mprof_os_entropy() ^ (uint64_t)getpid());
-    }
-    mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
-    r->options.seeded = false; /* two children must not sample alike */
-    r->recording = mprof_os_entropy() | 1;
-    __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
-    mprof_lock_reset(&r->lock);
-    mprof_tls.busy = 0;
-}
-
 /* ---- life cycle ---- */
 
 static int register_once(struct mprof_recorder *r)
@@ -204,7 +176,7 @@ static int register_once(struct mprof_recorder *r)
         return 0;
     if (pthread_key_create(&thread_key, thread_exit) != 0)
         return -1;
-    if (pthread_atfork(before_fork, after_fork_parent, after_fork_child) != 0) {
+    if (mprof_recorder_register_fork() != 0) {
         (void)pthread_key_delete(thread_key);
         return -1;
     }
@@ -224,50 +196,73 @@ static void begin_session_locked(struct mprof_recorder *r)
     }
 }
 
+void mprof_recorder_abandon(struct mprof_recorder *r)
+{
+    struct mprof_arena lost;
+    deactivate_locked(r, &lost);
+    mprof_arena_init(&r->thread_arena, 0);
+    mprof_tls.thread = NULL;
+    r->threads = r->orphan = NULL;
+    r->watched = NULL;
+}
+
 int mprof_recorder_start(const struct mprof_recorder_options *options)
 {
     struct mprof_recorder *r = &mprof_recorder;
+    struct mprof_arena old;
     int result = MPROF_RECORDER_ACTIVE;
+    mprof_arena_init(&old, 0);
     mprof_recorder_lock(r);
     if (!r->active) {
         result = MPROF_RECORDER_NO_MEMORY;
         r->options = *options;
         r->thread_serial = 0;
-        if (register_once(r) == 0 && reset_tables_locked(r) == 0) {
+        mprof_arena_init(&r->arena, options->memory_limit);
+        if (register_once(r) == 0 && reset_tables_locked(r, &old) == 0) {
             __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
             __atomic_store_n(&mprof_recorder_exact, r->exact, __ATOMIC_RELAXED);
             begin_session_locked(r);
             result = 0;
         } else {
-            deactivate_locked(r);
+            deactivate_locked(r, &old);
         }
     }
     mprof_recorder_unlock(r);
+    mprof_arena_drop(&old);
     return result;
 }
 
 void mprof_recorder_stop(void)
 {
     struct mprof_recorder *r = &mprof_recorder;
+    struct mprof_arena old;
+    mprof_arena_init(&old, 0);
     mprof_recorder_lock(r);
     if (r->active)
-        deactivate_locked(r);
+        deactivate_locked(r, &old);
     mprof_recorder_unlock(r);
+    mprof_arena_drop(&old);
 }
 
 int mprof_recorder_clear(void)
 {
     struct mprof_recorder *r = &mprof_recorder;
+    struct mprof_arena old;
+    struct mprof_arena half; /* of new tables, when there is no memory for all */
     int result = 0;
+    mprof_arena_init(&old, 0);
+    mprof_arena_init(&half, 0);
     mprof_recorder_lock(r);
     if (r->active) {
-        result = reset_tables_locked(r);
+        result = reset_tables_locked(r, &old);
         if (result == 0)
             begin_session_locked(r);
         else
-            deactivate_locked(r);
+            deactivate_locked(r, &half);
     }
     mprof_recorder_unlock(r);
+    mprof_arena_drop(&old);
+    mprof_arena_drop(&half);
     return result;
 }
 

@@ -44,10 +44,12 @@ struct mprof_step {
     uint32_t epoch; /* low half of the recorder's */
 };
 
-enum { MPROF_STEPS = 4096 };
+enum { MPROF_STEPS = 4096, MPROF_DEFERRED = 64 };
 
 struct mprof_recorder {
     struct mprof_lock lock;
+    uint32_t forking;        /* atomic: the lock is held for a fork, do not wait for it */
+    uint32_t deferred_count; /* atomic: addresses in `deferred` */
     bool active;
     bool exact; /* sample_rate <= 1 */
     bool finalizing;
@@ -71,7 +73,7 @@ struct mprof_recorder {
     int64_t peak_ns; /* monotonic */
     uint64_t next_id;
     uint64_t drops;
-    uint64_t reentered; /* atomic, without the lock: calls from a signal handler that interrupted the recorder */
+    uint64_t reentered; /* atomic, without the lock: samples lost to callers that could not wait for the lock */
     uint64_t thinnings;
     uint64_t prunes;
     uint32_t prune_at; /* nodes of the trie */
@@ -80,6 +82,8 @@ struct mprof_recorder {
     uint64_t recording; /* random identity of this start */
     unsigned birth_shift;
     struct mprof_rng rng; /* for thinning */
+
+    uintptr_t deferred[MPROF_DEFERRED]; /* atomic: freed while nobody could take the lock; 0: empty */
 
     struct mprof_arena thread_arena;
     struct mprof_thread *threads;
@@ -121,15 +125,48 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r);
 /* Doubles the rate, once or more, until live samples are well below the bound. */
 void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now);
 
+/* Forgets without touching what the tables hold; what they hold is lost. For a child whose tables are half changed. */
+void mprof_recorder_abandon(struct mprof_recorder *r);
+int mprof_recorder_register_fork(void);
+/* Notes a freed address for the next holder of the lock. When there is no room the free is counted as a drop. */
+void mprof_recorder_defer(struct mprof_recorder *r, uintptr_t address);
+void mprof_recorder_drain_locked(struct mprof_recorder *r);
+/* Forgets what is known of an address: its sample, its code object. */
+void mprof_recorder_forget_locked(struct mprof_recorder *r, uintptr_t address);
+
+/* `busy` is for signal handlers of the same thread: the compiler must not move it across the lock. */
+static inline void mprof_recorder_entered(struct mprof_recorder *r)
+{
+    if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
+        mprof_recorder_drain_locked(r);
+}
+
 static inline void mprof_recorder_lock(struct mprof_recorder *r)
 {
     mprof_tls.busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     mprof_lock_acquire(&r->lock);
+    mprof_recorder_entered(r);
+}
+
+/* As lock, but does not wait while a fork is going on: false then. For what the program's threads run into by
+ * themselves. */
+static inline bool mprof_recorder_enter(struct mprof_recorder *r)
+{
+    mprof_tls.busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (mprof_unlikely(!mprof_lock_acquire_unless(&r->lock, &r->forking))) {
+        mprof_tls.busy = 0;
+        return false;
+    }
+    mprof_recorder_entered(r);
+    return true;
 }
 
 static inline void mprof_recorder_unlock(struct mprof_recorder *r)
 {
     mprof_lock_release(&r->lock);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     mprof_tls.busy = 0;
 }
 

@@ -35,7 +35,7 @@ struct mprof_tls {
     uint32_t nested;             /* inside an OBJ or MEM hook: a RAW request is part of a block already counted */
     uint32_t busy;               /* inside the recorder: a signal handler that allocates must not enter it again */
     uint32_t exiting; /* the thread's state was given back: use the shared one. 1: no gap drawn since; 2: drawn */
-    uint32_t unused;
+    uint32_t probe;   /* not 0: hooks only leave their marks here, see hooks.c */
 };
 
 /* The initial-exec model costs one instruction instead of a call; it needs room in the static block, which is why the

@@ -81,19 +81,24 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
     const struct request *request = &asked;
     const PyMemAllocatorEx *allocator = base(domain);
     bool attached = domain != PYMEM_DOMAIN_RAW;
-    if (mprof_tls.nested)
+    if (mprof_unlikely(mprof_tls.probe)) {
+        mprof_tls.probe |= 2u << domain;
         return pass_on(allocator, request);
-
+    }
     struct mprof_taken taken = {.found = false};
     if (request->kind == REALLOC && request->old && mprof_recorder_watched((uintptr_t)request->old))
         mprof_recorder_take((uintptr_t)request->old, &taken);
+    /* A part of a block that is counted outside; but one that has a record of its own is a block of its own. */
+    if (mprof_tls.nested && !taken.found)
+        return pass_on(allocator, request);
 
     uint64_t countdown = mprof_tls.countdown;
+    uint32_t nested = mprof_tls.nested;
     mprof_tls.nested = attached && exact;
     if (!exact)
         mprof_tls.countdown = MPROF_COUNTDOWN_NEVER;
     void *block = pass_on(allocator, request);
-    mprof_tls.nested = 0;
+    mprof_tls.nested = nested;
     mprof_tls.countdown = countdown;
 
     if (block) {
@@ -195,19 +200,21 @@ static bool is_ours(const PyMemAllocatorEx *allocator, PyMemAllocatorDomain doma
     return allocator->malloc == sets[0][domain].malloc || allocator->malloc == sets[1][domain].malloc;
 }
 
-/* Whether requests of a domain come by our hooks, however many other tools lie on top: asks for a block and looks at
- * the countdown. The recorder is not active, so nothing is recorded. */
+/* Whether requests of a domain come by our hooks, however many other tools lie on top: asks for a block, and the hook
+ * that sees it leaves its mark. A tool on top may allocate for itself meanwhile, from any domain: only this counts. */
 static bool in_chain(PyMemAllocatorDomain domain)
 {
     uint64_t saved = mprof_tls.countdown;
-    mprof_tls.countdown = 4096;
+    mprof_tls.countdown = 0; /* no fast path */
+    mprof_tls.probe = 1;
     if (domain == PYMEM_DOMAIN_RAW)
         PyMem_RawFree(PyMem_RawMalloc(64));
     else if (domain == PYMEM_DOMAIN_MEM)
         PyMem_Free(PyMem_Malloc(64));
     else
         PyObject_Free(PyObject_Malloc(64));
-    bool seen = mprof_tls.countdown != 4096;
+    bool seen = mprof_tls.probe & 2u << domain;
+    mprof_tls.probe = 0;
     mprof_tls.countdown = saved;
     return seen;
 }
@@ -231,11 +238,12 @@ int mprof_hooks_prepare(void)
 {
     for (int i = 0; i < DOMAINS; i++) {
         PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
-        left_in_chain[i] = left_in_chain[i] && in_chain(domain);
-        if (left_in_chain[i])
-            continue;
         PyMemAllocatorEx current;
         PyMem_GetAllocator(domain, &current);
+        /* Whatever was done to the chain since our last stop: our own function must never become what lies below. */
+        left_in_chain[i] = is_ours(&current, domain) || in_chain(domain);
+        if (left_in_chain[i])
+            continue;
         const PyMemAllocatorEx *kept = keep(&current);
         if (!kept)
             return -1;
@@ -247,11 +255,14 @@ int mprof_hooks_prepare(void)
 void mprof_hooks_install(bool exact)
 {
     for (int i = 0; i < DOMAINS; i++) {
-        if (left_in_chain[i])
-            continue;
-        PyMemAllocatorEx ours = sets[exact][i];
+        PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
+        PyMemAllocatorEx ours;
+        PyMem_GetAllocator(domain, &ours);
+        if (left_in_chain[i] && !is_ours(&ours, domain))
+            continue; /* below another tool, in whatever mode it was; it serves either */
+        ours = sets[exact][i];
         ours.ctx = base_of[i]->ctx;
-        PyMem_SetAllocator((PyMemAllocatorDomain)i, &ours);
+        PyMem_SetAllocator(domain, &ours);
     }
 }
 

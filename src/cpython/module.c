@@ -21,6 +21,7 @@
 #include "core/snapshot.h"
 
 #include <math.h>
+#include <pthread.h>
 
 static struct mprof_lock control;
 
@@ -35,6 +36,10 @@ static PyObject *none(void)
     Py_INCREF(Py_None);
     return Py_None;
 }
+
+/* Whether our hooks are in place; protected by `control`. Not the same as the recorder being active, which want of
+ * memory ends by itself. */
+static bool hooked;
 
 /* ---- start and stop ---- */
 
@@ -55,7 +60,7 @@ static int start(const struct mprof_recorder_options *options, long long rate)
             traceback_limit = (int)options->max_frames;
             sample_rate = rate;
             mprof_hooks_install(rate <= 1);
-            started = true;
+            started = hooked = true;
         }
     }
     mprof_lock_release(&control);
@@ -72,18 +77,24 @@ static int start(const struct mprof_recorder_options *options, long long rate)
 static void stop_recording(void)
 {
     mprof_lock_acquire(&control);
-    if (mprof_recorder_active()) {
+    if (hooked) {
         mprof_hooks_remove();
         mprof_recorder_stop();
+        hooked = false;
     }
     mprof_lock_release(&control);
 }
 
 static void stop(void)
 {
-    if (mprof_recorder_active())
-        mprof_objects_watch(false);
+    mprof_objects_watch(false);
     stop_recording();
+}
+
+/* In a forked child: whoever held the lock is gone. */
+static void after_fork_child(void)
+{
+    mprof_lock_reset(&control);
 }
 
 PyDoc_STRVAR(start_doc,
@@ -347,7 +358,10 @@ static int watch_exit(PyObject *module)
 
 static int core_exec(PyObject *module)
 {
+    static uint32_t fork_registered; /* atomic: once a process, whichever interpreter comes first */
     char reason[256];
+    if (__atomic_exchange_n(&fork_registered, 1, __ATOMIC_RELAXED) == 0)
+        (void)pthread_atfork(NULL, NULL, after_fork_child);
     if (mprof_frames_check(reason, sizeof reason) != 0) {
         PyErr_SetString(PyExc_ImportError, reason);
         return -1;
