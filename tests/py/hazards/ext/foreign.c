@@ -13,6 +13,8 @@
  *             rest()                  ends them: (rounds, faults)
  *             call(function)          function() from C, in this thread
  *             call_in_thread(function)  function() from a thread made by C
+ *             interpreter(code)       runs code in a new interpreter in this thread, with a GIL of its own from 3.12 on:
+ *                                     whether it ended without an exception, which is printed
  *
  * WHY     RAW is the one domain that may be used without the GIL, and by threads that Python knows nothing of.
  * LOCKS   as said above.
@@ -348,6 +350,39 @@ static PyObject *call_in_thread(PyObject *module, PyObject *function)
     return errand.result;
 }
 
+static PyThreadState *new_interpreter(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyInterpreterConfig config = {
+        .allow_threads = 1,
+        .check_multi_interp_extensions = 1,
+        .gil = PyInterpreterConfig_OWN_GIL,
+    };
+    PyThreadState *state = NULL;
+    PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
+    return PyStatus_Exception(status) ? NULL : state;
+#else
+    return Py_NewInterpreter();
+#endif
+}
+
+static PyObject *interpreter(PyObject *module, PyObject *args)
+{
+    const char *code;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "s", &code))
+        return NULL;
+    PyThreadState *here = PyThreadState_Get();
+    PyThreadState *there = new_interpreter();
+    int result = -1;
+    if (there) {
+        result = PyRun_SimpleString(code);
+        Py_EndInterpreter(there);
+    }
+    PyThreadState_Swap(here);
+    return PyBool_FromLong(result == 0);
+}
+
 static PyMethodDef methods[] = {
     {"detached", detached, METH_VARARGS, NULL},
     {"in_thread", in_thread, METH_VARARGS, NULL},
@@ -358,6 +393,7 @@ static PyMethodDef methods[] = {
     {"rest", rest, METH_NOARGS, NULL},
     {"call", call, METH_O, NULL},
     {"call_in_thread", call_in_thread, METH_O, NULL},
+    {"interpreter", interpreter, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""Hazard 21: the end of the interpreter, and interpreters that come and go."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+import pytest
+from harness import NoCompiler, compile_c, environment, finish, run, start
+
+RATES = [0, 1000]
+
+BUSY_THREADS = """if True:
+    import threading, time
+    import _hazard_foreign as foreign
+    from mprofile import _core
+
+    def python_objects():
+        while True:
+            [bytearray(i) for i in range(100)]
+
+    def without_the_gil():
+        while True:
+            foreign.release(foreign.detached(3000, 20))
+
+    _core.start(20, {rate})
+    foreign.hammer(2, 3000)
+    for target in (python_objects, without_the_gil) * 2:
+        threading.Thread(target=target, daemon=True).start()
+    time.sleep(0.05)
+    {last}
+    """
+
+
+@pytest.mark.parametrize("last", ["pass", "raise SystemExit(0)", "_core.stop()", "kept = bytearray(5002)"])
+@pytest.mark.parametrize("rate", RATES)
+def test_hazard_21_exit_while_threads_allocate(rate: int, last: str) -> None:
+    """Daemon threads in Python, daemon threads that released the GIL, threads of C: they go on to the last moment."""
+    processes = [start([sys.executable, "-c", BUSY_THREADS.format(rate=rate, last=last)]) for _ in range(4)]
+    for process in processes:
+        finish(process)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_hazard_21_allocations_in_atexit_handlers_and_after(rate: int) -> None:
+    """A handler registered before mprofile runs after ours, one registered after it before; then come finalizers."""
+    out = run(
+        """if True:
+        import atexit, sys
+        import _hazard_mem as mem
+
+        def handler(name):
+            kept = mem.many(0, 50003, 10)
+            print(name, _core.is_tracing(), sum(t[1] == 50003 for t in _core._get_traces()) - before)
+            mem.release(0, kept)
+
+        class Late:
+            def __del__(self, bytearray=bytearray, write=sys.__stdout__.write):
+                kept = [bytearray(1000 * i) for i in range(100)]
+                write("finalizer\\n")
+
+        atexit.register(handler, "last")
+        from mprofile import _core
+        atexit.register(handler, "first")
+        before = 0
+        late = Late()
+        late.me = late
+        sys.modules["late"] = late
+        _core.start(20, {})
+        """.format(rate)
+    )
+    assert out == "first True 10\nlast True 10\nfinalizer\n"
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_hazard_21_a_start_in_the_last_handler(rate: int) -> None:
+    """Recording that begins when the interpreter is about to end, beside threads that allocate without the GIL."""
+    code = """if True:
+        import atexit, threading, time
+        import _hazard_foreign as foreign
+
+        def last():
+            _core.start(20, {})
+            time.sleep(0.02)
+            assert _core._valid()
+
+        def without_the_gil():
+            while True:
+                foreign.release(foreign.detached(3000, 200))
+
+        atexit.register(last)
+        from mprofile import _core
+        foreign.hammer(1, 3000)
+        for _ in range(3):
+            threading.Thread(target=without_the_gil, daemon=True).start()
+        """.format(rate)
+    processes = [start([sys.executable, "-c", code]) for _ in range(4)]
+    for process in processes:
+        finish(process)
+
+
+@pytest.mark.parametrize("ending", ["os._exit(7)", "sys.exit(7)", "os.kill(os.getpid(), 9)", "os.abort()"])
+def test_hazard_21_the_status_is_the_programs(ending: str) -> None:
+    status = {"os._exit(7)": 7, "sys.exit(7)": 7, "os.kill(os.getpid(), 9)": -9, "os.abort()": -6}[ending]
+    run("import os, sys\nfrom mprofile import _core\n_core.start()\nkept = bytearray(5000)\n" + ending, status=status)
+
+
+def test_hazard_21_an_interpreter_twice_in_a_process() -> None:
+    """Py_Initialize, Py_FinalizeEx and both again, with recording on each time until the end and beyond it."""
+    library = sysconfig.get_config_var("LDLIBRARY") or ""
+    directory = sysconfig.get_config_var("LIBDIR") or ""
+    if not library or not os.path.exists(os.path.join(directory, library)):
+        pytest.skip("this interpreter has no libpython to embed ({!r} in {!r})".format(library, directory))
+    code = """if True:
+        import sys, threading
+        import _hazard_mem as mem
+        from mprofile import _core
+        assert not _core.is_tracing()
+        for rate in (2, 0):
+            _core.start(20, rate)
+            kept = mem.many(0, 5003, 10)
+            thread = threading.Thread(target=lambda: kept.extend(mem.many(0, 5003, 10)))
+            thread.start()
+            thread.join()
+            found = [t for t in _core._get_traces() if t[1] == 5003]
+            assert len(found) == 20, found
+            assert _core._valid()
+            if rate:
+                _core.stop()
+        """
+    with tempfile.TemporaryDirectory() as here:
+        program = os.path.join(here, "embed")
+        libraries = (sysconfig.get_config_var("LIBS") or "").split()
+        try:
+            compile_c(
+                "embed.c",
+                program,
+                "-L" + directory,
+                "-Wl,-rpath," + directory,
+                "-lpython" + sysconfig.get_config_var("LDVERSION"),
+                *libraries,
+            )
+        except NoCompiler as error:
+            pytest.skip(str(error))
+        package = run("import mprofile, os; print(os.path.dirname(os.path.dirname(mprofile.__file__)))").strip()
+        path = os.pathsep.join([package, environment()["PYTHONPATH"]])
+        done = subprocess.run(
+            [program, code],
+            env=environment(PYTHONHOME=sys.base_prefix, PYTHONPATH=path),
+            cwd=here,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stdout) == (0, "finished\n")
+
+
+INTERPRETERS = """if True:
+    import threading
+    import _hazard_foreign as foreign
+    import _hazard_mem as mem
+    from mprofile import _core
+
+    def run(code):
+        results.append(foreign.interpreter(code))
+
+    results = []
+    """
+
+
+@pytest.mark.parametrize("rate", [0, 2])
+def test_hazard_21_interpreters_that_allocate_at_once(rate: int) -> None:
+    """From 3.12 on each has a GIL of its own, so hooks run side by side. Before, they share one."""
+    code = """
+    work = '''if True:
+        def leaf(i):
+            return bytearray(5000 + i % 3)
+        for turn in range(30):
+            kept = [leaf(i) for i in range(100)]
+            lists = [[None] * i for i in range(100)]
+        assert all(len(item) == 5000 + i % 3 for i, item in enumerate(kept))
+        '''
+    _core.start(20, {rate})
+    kept = mem.many(0, 6007, 10)
+    threads = [threading.Thread(target=run, args=(work,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sizes = [t[1] for t in _core._get_traces()]
+    print(results, sizes.count(6007), [sizes.count(size) for size in (5001, 5002, 5003)], _core._valid())
+    """
+    out = run(INTERPRETERS + code.format(rate=rate))
+    assert out == "[True, True, True, True] 10 [0, 0, 0] True\n"
+
+
+def test_hazard_21_stacks_in_another_interpreter() -> None:
+    """A block made in a sub-interpreter has that interpreter's stack; the profile is one for the process."""
+    code = """
+    work = '''if True:
+        from mprofile import _core
+        def leaf():
+            return bytearray(5002)
+        kept = leaf()
+        found = [[f.name.rpartition(".")[2] for f in t[2]] for t in _core._get_traces() if t[1] == 5003]
+        assert [names[:2] for names in found] == [["leaf", "<module>"]], found
+        assert _core.is_tracing()
+        '''
+    _core.start(20, 0)
+    for _ in range(5):
+        run(work)
+        assert not any(t[1] == 5003 for t in _core._get_traces())
+    print(results, _core._valid())
+    """
+    assert run(INTERPRETERS + code) == "[True, True, True, True, True] True\n"
+
+
+def test_hazard_21_started_and_ended_in_another_interpreter() -> None:
+    """A sub-interpreter starts the profiler and ends; the main one goes on, stops it and starts it again."""
+    code = """
+    for _ in range(5):
+        run("from mprofile import _core; _core.start(20, 0); kept = bytearray(5002)")
+        assert _core.is_tracing()
+        kept = mem.many(0, 6007, 10)
+        assert sum(t[1] == 6007 for t in _core._get_traces()) == 10
+        mem.release(0, kept)
+        _core.stop()
+        run("from mprofile import _core; assert not _core.is_tracing()")
+    print(results)
+    """
+    assert run(INTERPRETERS + code) == "{}\n".format([True] * 10)
