@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* os.h -- the operating system behind one small interface.
  *
- * WHAT    Memory in pages, clocks, entropy, thread identity, and waiting on a word. One .c file a platform
+ * WHAT    Memory in pages, clocks, entropy, waiting on a word, and what a directory holds. One .c file a platform
  *         (os_linux.c).
  * WHY     The rest of the tree has no #ifdef for platforms.
  * LOCKS   none; every function may be called from any thread. All but mprof_os_entropy are async-signal-safe on
@@ -36,8 +36,16 @@ uint64_t mprof_os_entropy(void);
 
 /* Sleeps while *word == expected, until woken; may return early. */
 void mprof_os_wait(uint32_t *word, uint32_t expected);
+/* The same, for at most `ns` nanoseconds. */
+void mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 /* Wakes one waiter; all waiters. */
 void mprof_os_wake(uint32_t *word);
 void mprof_os_wake_all(uint32_t *word);
+
+/* Calls `entry` with each name in a directory, "." and ".." too, until it returns non-zero. 0, or an errno. errno is
+ * preserved. */
+int mprof_os_list(const char *directory, int (*entry)(void *context, const char *name), void *context);
+/* Resident memory of this process, in bytes; 0 if it cannot be told. errno is preserved. */
+uint64_t mprof_os_resident(void);
 
 #endif

@@ -4,8 +4,10 @@
 #include "base/os.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -93,6 +95,14 @@ void mprof_os_wait(uint32_t *word, uint32_t expected)
     errno = saved;
 }
 
+void mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
+{
+    int saved = errno;
+    struct timespec time = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &time, NULL, 0);
+    errno = saved;
+}
+
 static void wake(uint32_t *word, int waiters)
 {
     int saved = errno;
@@ -108,4 +118,59 @@ void mprof_os_wake(uint32_t *word)
 void mprof_os_wake_all(uint32_t *word)
 {
     wake(word, INT_MAX);
+}
+
+/* What getdents64 fills in, entry after entry. */
+struct entry {
+    uint64_t inode;
+    int64_t next;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+/* opendir calls malloc; this does not. */
+int mprof_os_list(const char *directory, int (*entry)(void *context, const char *name), void *context)
+{
+    _Alignas(struct entry) char buffer[4096];
+    int saved = errno;
+    int result = 0;
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        result = errno;
+    for (bool more = fd >= 0; more;) {
+        long length = syscall(SYS_getdents64, fd, buffer, sizeof buffer);
+        if (length < 0)
+            result = errno;
+        more = length > 0;
+        for (long at = 0; at < length && more;) {
+            const struct entry *it = (const struct entry *)(const void *)(buffer + at);
+            more = entry(context, it->name) == 0;
+            at += it->length;
+        }
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    errno = saved;
+    return result;
+}
+
+uint64_t mprof_os_resident(void)
+{
+    char text[128];
+    int saved = errno;
+    ssize_t length = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        length = read(fd, text, sizeof text - 1);
+        (void)close(fd);
+    }
+    errno = saved;
+    ssize_t at = 0;
+    while (at < length && text[at] != ' ') /* the first number is the size of the address space */
+        at++;
+    uint64_t pages = 0;
+    for (at++; at < length && text[at] >= '0' && text[at] <= '9'; at++)
+        pages = pages * 10 + (uint64_t)(text[at] - '0');
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

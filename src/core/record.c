@@ -70,6 +70,8 @@ void mprof_recorder_count_locked(struct mprof_recorder *r, uint32_t stack, const
         r->peak_stamp++;
         r->peak_ns = now;
     }
+    if (mprof_unlikely(r->total_bytes > r->ring_above))
+        mprof_recorder_ring_locked(r);
 }
 
 void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_live *entry, int64_t now)

@@ -4,6 +4,7 @@
 
 #include "core/recorder_private.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -274,6 +275,35 @@ bool mprof_recorder_active(void)
 void mprof_recorder_finalizing(bool finalizing)
 {
     __atomic_store_n(&mprof_recorder.finalizing, finalizing, __ATOMIC_RELAXED);
+}
+
+/* ---- the bell ---- */
+
+void mprof_recorder_arm(uint32_t *bell, double growth, double least)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    mprof_recorder_lock(r);
+    double grown = r->total_bytes * growth;
+    r->bell = bell;
+    r->grown_above = r->total_bytes + (grown > least ? grown : least);
+    r->ring_above = bell ? -INFINITY : INFINITY;
+    if (bell)
+        __atomic_fetch_and(bell, ~(uint32_t)(MPROF_BELL_CHANGED | MPROF_BELL_GROWN), __ATOMIC_SEQ_CST);
+    mprof_recorder_unlock(r);
+}
+
+MPROF_COLD void mprof_recorder_ring_locked(struct mprof_recorder *r)
+{
+    uint32_t bits = MPROF_BELL_CHANGED;
+    r->ring_above = r->grown_above;
+    if (!r->bell || r->total_bytes > r->grown_above) {
+        bits |= MPROF_BELL_GROWN;
+        r->ring_above = INFINITY;
+    }
+    if (r->bell) {
+        __atomic_fetch_or(r->bell, bits, __ATOMIC_SEQ_CST);
+        mprof_os_wake(r->bell);
+    }
 }
 
 /* ---- figures ---- */

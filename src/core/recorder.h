@@ -141,6 +141,15 @@ struct mprof_frame_view {
 int mprof_recorder_stack(uintptr_t address, int (*frame)(void *context, const struct mprof_frame_view *view),
                          void *context);
 
+/* ---- for who waits for changes ---- */
+
+enum { MPROF_BELL_CHANGED = 1, MPROF_BELL_GROWN = 2 }; /* other bits are the waiter's own */
+
+/* Clears both bits of *bell. The next change of what is in use sets CHANGED; when it has grown by `growth` (0.1 is a
+ * tenth) of what is in use now, and by `least` bytes, GROWN is set, too. One waiter on the word is woken each time. There
+ * is one bell; NULL: none. */
+void mprof_recorder_arm(uint32_t *bell, double growth, double least);
+
 /* ---- tests ---- */
 
 /* Makes the profile's arena refuse its n-th request from now (1 is the next) and `count` more; 0: none. */

@@ -82,6 +82,9 @@ struct mprof_recorder {
     uint64_t recording; /* random identity of this start */
     unsigned birth_shift;
     struct mprof_rng rng; /* for thinning */
+    uint32_t *bell;       /* see mprof_recorder_arm; NULL: none */
+    double ring_above;    /* bytes in use above which to ring next: minus infinity, grown_above, infinity */
+    double grown_above;
 
     uintptr_t deferred[MPROF_DEFERRED]; /* atomic: freed while nobody could take the lock; 0: empty */
 
@@ -107,6 +110,8 @@ void mprof_recorder_weigh(const struct mprof_recorder *r, uint64_t size, struct 
 /* Adds (sign 1) or takes away (-1) a sample from its stack's in-use figures and the totals; moves the peak. */
 void mprof_recorder_count_locked(struct mprof_recorder *r, uint32_t stack, const struct mprof_weight *weight, int sign,
                                  int64_t now);
+/* Rings the bell for the change, or for the growth, that total_bytes has come to. */
+void mprof_recorder_ring_locked(struct mprof_recorder *r);
 /* Size of the block of an entry. */
 uint64_t mprof_recorder_size_locked(const struct mprof_recorder *r, const struct mprof_live *entry);
 /* Drops an entry that is no longer in the table: figures, detail, filter. */

@@ -399,6 +399,11 @@ static void comments(struct encoder *e)
         mprof_out_varint(&e->out, MPROF_PROFILE_COMMENT << 3 | MPROF_WIRE_VARINT); /* also if it is the empty string */
         mprof_out_varint(&e->out, string(e, mprof_snapshot_comment(e->snapshot, i)));
     }
+    for (size_t i = 0; i < e->options->comment_count; i++) {
+        const struct mprof_encode_comment *comment = &e->options->comments[i];
+        mprof_out_varint(&e->out, MPROF_PROFILE_COMMENT << 3 | MPROF_WIRE_VARINT);
+        mprof_out_varint(&e->out, own_string(e, comment->text, comment->length));
+    }
 }
 
 static void strings(struct encoder *e)
@@ -447,7 +452,7 @@ static int make_tables(struct encoder *e)
     bool made = (e->string_number = table(e, strings, sizeof *e->string_number)) &&
                 (e->function_number = table(e, functions, sizeof *e->function_number)) &&
                 (e->location_number = table(e, nodes, sizeof *e->location_number)) &&
-                (e->strings = table(e, strings + OWN_STRINGS, sizeof *e->strings)) &&
+                (e->strings = table(e, strings + OWN_STRINGS + e->options->comment_count, sizeof *e->strings)) &&
                 (e->functions = table(e, functions, sizeof *e->functions)) &&
                 (e->locations = table(e, nodes, sizeof *e->locations)) &&
                 (e->starts = table(e, stacks + 1, sizeof *e->starts)) &&

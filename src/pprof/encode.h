@@ -17,6 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mprof_encode_comment {
+    const char *text;
+    size_t length;
+};
+
 struct mprof_encode_options {
     const char *binary; /* name of the program, for the mapping; NULL: none */
     size_t binary_length;
@@ -25,6 +30,8 @@ struct mprof_encode_options {
     /* One byte a stack, 0: leave out the stack and its blocks. NULL: leave out the stacks that no selected block
      * names, or none if all blocks are selected. */
     const unsigned char *stack_mask;
+    const struct mprof_encode_comment *comments; /* after those of the snapshot */
+    size_t comment_count;
 };
 
 /* options NULL: everything. 0, or -1 when memory is exhausted. */

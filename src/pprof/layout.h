@@ -75,13 +75,13 @@ enum mprof_label {
     MPROF_LABEL_DOMAIN,
     MPROF_LABEL_RATE,
     MPROF_LABEL_TOTAL_FRAMES,
-    MPROF_LABEL_ALLOC, /* + one of enum mprof_detail */
+    MPROF_LABEL_ALLOC, /* + one of enum mprof_label_detail */
     MPROF_LABEL_PEAK = MPROF_LABEL_ALLOC + 4,
     MPROF_LABELS = MPROF_LABEL_PEAK + 4,
 };
 
 /* What a set of figures says beyond its columns. */
-enum mprof_detail {
+enum mprof_label_detail {
     MPROF_DETAIL_SAMPLES,
     MPROF_DETAIL_SEEN,
     MPROF_DETAIL_BYTES_ERROR,
