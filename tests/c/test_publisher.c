@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+/* test_publisher.c -- the publisher's thread: when it publishes, how it ends, what a fork does to it.
+ *
+ * Files go into a directory of the test's own, below TMPDIR or /tmp. */
+#define _GNU_SOURCE
+#include "fake_source.h"
+#include "sanitizer.h"
+#include "tap.h"
+
+#include "base/os.h"
+#include "core/snapshot.h"
+#include "pprof/decode.h"
+#include "publish/publisher.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MILLISECOND INT64_C(1000000)
+#define SECOND INT64_C(1000000000)
+
+static struct fake_code code;
+static char directory[256];
+static char target[300];
+
+/* ---- helpers ---- */
+
+static void pause_ms(unsigned ms)
+{
+    usleep(ms * 1000);
+}
+
+/* The profile at a path, which this process wrote without zlib or with it. NULL: not there, or damaged. */
+static struct mprof_snapshot *read_profile(const char *path)
+{
+    char command[700];
+    snprintf(command, sizeof command, "gzip -cdf '%s'", path);
+    FILE *stream = access(path, R_OK) == 0 ? popen(command, "re") : NULL;
+    if (!stream)
+        return NULL;
+    size_t room = 64 << 20;
+    unsigned char *bytes = malloc(room);
+    size_t length = fread(bytes, 1, room, stream);
+    struct mprof_snapshot *snapshot = NULL;
+    struct mprof_decode_error error;
+    if (pclose(stream) != 0 || mprof_pprof_decode(bytes, length, &snapshot, &error) != 0)
+        snapshot = NULL;
+    free(bytes);
+    return snapshot;
+}
+
+static double bytes_in(const char *path)
+{
+    struct mprof_snapshot *snapshot = read_profile(path);
+    double sum = snapshot ? 0 : -1;
+    for (uint32_t i = 0; snapshot && i < mprof_snapshot_stack_count(snapshot); i++)
+        sum += mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
+    mprof_snapshot_decref(snapshot);
+    return sum;
+}
+
+/* Whether a comment of the profile begins so; `text` may be NULL. */
+static bool has_comment(const char *path, const char *begin, char text[256])
+{
+    struct mprof_snapshot *snapshot = read_profile(path);
+    bool found = false;
+    for (uint32_t i = 0; snapshot && i < mprof_snapshot_comment_count(snapshot) && !found; i++) {
+        size_t length;
+        const char *comment = mprof_snapshot_string(snapshot, mprof_snapshot_comment(snapshot, i), &length);
+        found = length >= strlen(begin) && memcmp(comment, begin, strlen(begin)) == 0;
+        if (found && text)
+            snprintf(text, 256, "%.*s", (int)length, comment);
+    }
+    mprof_snapshot_decref(snapshot);
+    return found;
+}
+
+static unsigned count_files(void)
+{
+    unsigned count = 0;
+    DIR *stream = opendir(directory);
+    for (struct dirent *entry; stream && (entry = readdir(stream));)
+        count += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    closedir(stream);
+    return count;
+}
+
+static void remove_files(void)
+{
+    char path[600];
+    DIR *stream = opendir(directory);
+    for (struct dirent *entry; stream && (entry = readdir(stream));) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (strlen(entry->d_name) > 2)
+            unlink(path);
+    }
+    closedir(stream);
+}
+
+static int start_with(int64_t every_ns, struct mprof_file_failure *failure)
+{
+    static const char comments[] = "mprofile: command=a test\0second";
+    const struct mprof_publisher_options options = {
+        .publication = {.target = target, .comments = comments, .comments_size = sizeof comments},
+        .every_ns = every_ns,
+        .growth = 0.1,
+    };
+    return mprof_publisher_start(&options, failure);
+}
+
+static int start_publisher(int64_t every_ns)
+{
+    struct mprof_file_failure failure;
+    return start_with(every_ns, &failure);
+}
+
+static struct mprof_publisher_info info(void)
+{
+    struct mprof_publisher_info info;
+    mprof_publisher_info(&info);
+    return info;
+}
+
+/* Waits, 10 s at most, until so much has been published. */
+static bool published(uint64_t publications)
+{
+    for (int i = 0; i < 1000 && info().publications < publications; i++)
+        pause_ms(10);
+    return info().publications >= publications;
+}
+
+/* How often the thread has gone to sleep. */
+static long sleeps(long tid)
+{
+    char path[64], line[256];
+    long count = -1;
+    snprintf(path, sizeof path, "/proc/self/task/%ld/status", tid);
+    FILE *status = fopen(path, "re");
+    while (status && fgets(line, sizeof line, status))
+        sscanf(line, "voluntary_ctxt_switches: %ld", &count);
+    if (status)
+        fclose(status);
+    return count;
+}
+
+/* ---- tests ---- */
+
+static void test_life(void)
+{
+    char text[256];
+    struct stat status;
+    fake_start(1, 8, 1, 0);
+    fake_malloc(0x1000, 5000);
+    is_int(start_publisher(3600 * SECOND), 0, "starts");
+    is_double(bytes_in(target), 5000, "the first profile is there when start returns");
+    ok(stat(target, &status) == 0 && (status.st_mode & 0777) == 0600, "for its owner only");
+    ok(has_comment(target, "mprofile: command=a test", text) && strcmp(text, "mprofile: command=a test") == 0,
+       "the first comment");
+    ok(has_comment(target, "second", NULL), "the second comment");
+    ok(has_comment(target, "mprofile: state=running", NULL), "says that the program runs");
+    ok(has_comment(target, "mprofile: history=", NULL), "has a series");
+    is_int(start_publisher(SECOND), MPROF_PUBLISHER_ACTIVE, "there is one at a time");
+    fake_malloc(0x2000, 70000);
+    is_int(mprof_publisher_stop(10 * SECOND), 0, "stops");
+    is_double(bytes_in(target), 75000, "the last profile has everything");
+    ok(has_comment(target, "mprofile: state=final", NULL), "says that it is the last");
+    is_int(mprof_publisher_stop(10 * SECOND), 1, "there is none to stop");
+    ok(!info().running && info().publications == 2 && info().failures == 0, "info");
+    is_uint(count_files(), 1, "no temporary file stays");
+    mprof_recorder_stop();
+    remove_files();
+}
+
+static void test_when(void)
+{
+    fake_start(1, 8, 1, 0);
+    fake_malloc(0x1000, 50 << 20);
+    start_publisher(300 * MILLISECOND);
+    long tid = info().tid;
+    pause_ms(50);
+    long before = sleeps(tid);
+    pause_ms(1000);
+    ok(before >= 0 && sleeps(tid) == before, "nothing changes: the thread does not wake up in a second");
+    is_uint(info().publications, 1, "and publishes nothing");
+
+    fake_malloc(0x2000, 1000);
+    fake_free(0x2000);
+    ok(published(2), "a change is published");
+    int64_t begin = mprof_os_monotonic_ns();
+    fake_malloc(0x3000, 1000);
+    ok(published(3) && mprof_os_monotonic_ns() - begin > 150 * MILLISECOND, "the next one not before its time");
+    ok(sleeps(tid) - before < 12, "with few wake-ups");
+    mprof_publisher_stop(10 * SECOND);
+
+    start_publisher(3600 * SECOND);
+    fake_malloc(0x4000, 4 << 20);
+    pause_ms(200);
+    is_uint(info().publications, 1, "growth by less than a tenth waits");
+    fake_malloc(0x5000, 3 << 20);
+    ok(published(2), "growth by a tenth does not");
+    is_double(bytes_in(target), 1000 + (57 << 20), "and is in the file");
+    mprof_publisher_stop(10 * SECOND);
+    mprof_recorder_stop();
+    remove_files();
+}
+
+static void test_failures(void)
+{
+    struct mprof_file_failure failure;
+    char text[256];
+    fake_start(1, 8, 1, 0);
+    fake_malloc(0x1000, 5000);
+    int saved = dup(STDERR_FILENO);
+    int ends[2];
+    if (pipe(ends) != 0)
+        bail("cannot make a pipe");
+    dup2(ends[1], STDERR_FILENO);
+    mprof_file_fail(1, EROFS);
+    is_int(start_with(50 * MILLISECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile cannot be written");
+    ok(failure.error == EROFS && strcmp(failure.call, "open") == 0, "start says why");
+    ok(published(1), "the next attempt succeeds, though nothing has changed");
+    is_str(has_comment(target, "mprofile: failure=", text) ? text : NULL,
+           "mprofile: failure=the file system is read-only (open)", "the file says what went wrong");
+    mprof_file_fail(2, ENOSPC);
+    fake_malloc(0x2000, 5000);
+    ok(published(2), "no space, then space");
+    mprof_publisher_stop(10 * SECOND);
+    mprof_file_fail(0, 0);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(ends[1]);
+    char said[2048] = "";
+    ssize_t length = read(ends[0], said, sizeof said - 1);
+    close(ends[0]);
+    unsigned lines = 0;
+    for (ssize_t i = 0; i < length; i++)
+        lines += said[i] == '\n';
+    is_uint(lines, 2, "each reason is said once");
+    ok(strstr(said, target) && strstr(said, "read-only") && strstr(said, "no space left"), "with path and reason");
+    is_uint(info().failures, 2, "two failures");
+    is_uint(count_files(), 1, "no temporary file stays");
+    mprof_recorder_stop();
+    remove_files();
+
+    start_publisher(SECOND);
+    is_int(mprof_publisher_stop(SECOND), 0, "nothing is recorded: nothing to publish, no failure");
+    is_uint(count_files(), 0, "and no file");
+}
+
+static void test_signals(void)
+{
+    sigset_t none, blocked;
+    char path[64], line[256];
+    unsigned long long mask = 0;
+    fake_start(1, 8, 1, 0);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    start_publisher(SECOND);
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    ok(!sigismember(&blocked, SIGTERM), "the caller's signals are as they were");
+    snprintf(path, sizeof path, "/proc/self/task/%ld/status", info().tid);
+    FILE *status = fopen(path, "re");
+    char name[64] = "";
+    while (status && fgets(line, sizeof line, status)) {
+        sscanf(line, "SigBlk: %llx", &mask);
+        sscanf(line, "Name: %63s", name);
+    }
+    if (status)
+        fclose(status);
+    ok(mask >> (SIGTERM - 1) & 1 && mask >> (SIGPROF - 1) & 1 && mask >> (SIGUSR1 - 1) & 1,
+       "the thread takes no signals: %llx", mask);
+    is_str(name, "mprofile", "its name");
+    mprof_publisher_stop(10 * SECOND);
+    mprof_recorder_stop();
+    remove_files();
+}
+
+/* ---- fork ---- */
+
+static int wait_for(pid_t pid)
+{
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
+}
+
+static pid_t announced_fork(void)
+{
+    mprof_publisher_pause();
+    pid_t pid = fork();
+    if (pid < 0)
+        bail("cannot fork");
+    if (pid == 0) {
+        alarm(60);
+        mprof_publisher_adopt();
+    } else {
+        mprof_publisher_resume();
+    }
+    return pid;
+}
+
+static void child_path(pid_t pid, char path[MPROF_FILE_PATH])
+{
+    if (!mprof_publication_path(target, (long)pid, path))
+        bail("no path for %ld", (long)pid);
+}
+
+static void test_fork(void)
+{
+    char path[MPROF_FILE_PATH], text[256], expected[64];
+    fake_start(1, 8, 1, 0);
+    fake_malloc(0x1000, 5000);
+    start_publisher(3600 * SECOND);
+    pid_t pid = announced_fork();
+    if (pid == 0)
+        _exit(0);
+    is_int(wait_for(pid), 0, "a child that ends at once");
+    is_uint(count_files(), 1, "leaves nothing");
+
+    pid = announced_fork();
+    if (pid == 0) {
+        fake_malloc(0x2000, 2000);
+        _exit(mprof_publisher_stop(10 * SECOND) == 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a child that stops its own publisher");
+    child_path(pid, path);
+    is_double(bytes_in(path), 7000, "has a file of its own, with what it inherited");
+    snprintf(expected, sizeof expected, "mprofile: parent=%ld", (long)getpid());
+    is_str(has_comment(path, "mprofile: parent=", text) ? text : NULL, expected, "which names the parent");
+    snprintf(expected, sizeof expected, "mprofile: pid=%ld", (long)pid);
+    is_str(has_comment(path, "mprofile: pid=", text) ? text : NULL, expected, "and the child");
+    is_double(bytes_in(target), 5000, "the parent's file is untouched");
+
+    pid = announced_fork();
+    if (pid == 0) {
+        fake_malloc(0x2000, 200 << 20);
+        if (!published(1))
+            _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    is_int(wait_for(pid), 1000 + SIGKILL, "a child that grows and is killed");
+    child_path(pid, path);
+    is_double(bytes_in(path), 5000 + (200 << 20), "has left its file");
+
+    pid = announced_fork();
+    if (pid == 0) {
+        pid = announced_fork();
+        if (pid == 0)
+            _exit(mprof_publisher_stop(10 * SECOND) == 0 ? 0 : 1);
+        child_path(pid, path);
+        _exit(wait_for(pid) == 0 && bytes_in(path) > 0 && has_comment(path, "mprofile: parent=", NULL) ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a child's child");
+
+    pid = fork(); /* not announced, not adopted */
+    if (pid == 0) {
+        alarm(60);
+        fake_malloc(0x2000, 200 << 20);
+        pause_ms(100);
+        int stopped = mprof_publisher_stop(10 * SECOND);
+        child_path(getpid(), path);
+        _exit(stopped == 1 && access(path, F_OK) != 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a child that nobody announced publishes nothing and ends in order");
+
+    is_uint(info().publications, 1, "the parent has published once all this time");
+    fake_malloc(0x3000, 100 << 20);
+    ok(published(2), "and goes on afterwards");
+    mprof_publisher_stop(10 * SECOND);
+    mprof_recorder_stop();
+    remove_files();
+}
+
+/* ---- everything at once ---- */
+
+static _Atomic bool over;
+
+static void *churn(void *number)
+{
+    uintptr_t base = ((uintptr_t)number + 1) << 32;
+    struct mprof_rng rng;
+    mprof_rng_seed(&rng, (uintptr_t)number);
+    fake_call(&code, 2);
+    for (uint64_t i = 0; !atomic_load(&over); i++) {
+        uintptr_t address = base + 16 * (mprof_rng_next(&rng) % 1000);
+        fake_free(address);
+        fake_malloc(address, 1 + mprof_rng_next(&rng) % 100000);
+    }
+    return NULL;
+}
+
+static void test_storm(void)
+{
+    enum { WORKERS = 3, ROUNDS = 40 };
+    pthread_t threads[WORKERS];
+    fake_start(1000, 8, 1, 0);
+    for (uintptr_t i = 0; i < WORKERS; i++)
+        pthread_create(&threads[i], NULL, churn, (void *)i);
+    bool right = true;
+    for (int round = 0; round < ROUNDS && right; round++) {
+        right = check(start_publisher(MILLISECOND) == 0, "round %d: start", round);
+        pid_t pid = round % 2 ? announced_fork() : fork();
+        if (pid < 0)
+            bail("cannot fork");
+        if (pid == 0) {
+            alarm(60);
+            int expected = round % 2 ? 0 : 1; /* not announced: there is none to stop */
+            fake_malloc(0x1000, 100000);
+            _exit(mprof_publisher_stop(20 * SECOND) == expected ? 0 : 1);
+        }
+        pause_ms((unsigned)round % 5);
+        right = check(mprof_publisher_stop(20 * SECOND) == 0, "round %d: stop", round) && right;
+        right = check(wait_for(pid) == 0, "round %d: child", round) && right;
+        right = check(bytes_in(target) > 0, "round %d: file", round) && right;
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(threads[i], NULL);
+    ok(right, "%d times start, fork and stop while three threads record", ROUNDS);
+    ok(mprof_recorder_valid(), "invariants");
+    mprof_recorder_stop();
+    remove_files();
+}
+
+int main(void)
+{
+    const char *below = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%s/publisher-XXXXXX", below ? below : "/tmp");
+    if (!mkdtemp(directory))
+        bail("cannot make a directory %s", directory);
+    snprintf(target, sizeof target, "%s/heap.pb.gz", directory);
+    code = fake_code(1, 1, 1);
+    fake_call(&code, 2);
+    test_life();
+    test_when();
+    test_failures();
+    test_signals();
+    test_fork();
+    test_storm();
+    rmdir(directory);
+    return done();
+}
