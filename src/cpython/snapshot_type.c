@@ -86,6 +86,7 @@ PyObject *mprof_traces_frame_new(PyTypeObject *type, PyObject *filename, PyObjec
     PyStructSequence_SetItem(frame, 1, line);
     PyStructSequence_SetItem(frame, 2, name);
     PyStructSequence_SetItem(frame, 3, firstlineno);
+    PyObject_GC_UnTrack(frame); /* strings and numbers: in no cycle, so nothing for the collector to walk */
     return frame;
 }
 
@@ -139,6 +140,7 @@ PyObject *mprof_traces_path(struct mprof_traces *traces, uint32_t node, int olde
         }
         PyTuple_SET_ITEM(frames, oldest_first ? PyTuple_GET_SIZE(frames) - 1 - i : i, frame);
     }
+    PyObject_GC_UnTrack(frames);
     return frames;
 }
 
@@ -256,6 +258,7 @@ PyObject *mprof_traces_item(struct mprof_traces *traces, size_t index)
     PyTuple_SET_ITEM(item, 0, domain);
     PyTuple_SET_ITEM(item, 1, size);
     PyTuple_SET_ITEM(item, 2, frames);
+    PyObject_GC_UnTrack(item);
     return item;
 fail:
     Py_XDECREF(item);

@@ -66,6 +66,7 @@ static PyObject *group_frames(struct mprof_traces *const *of, const struct mprof
         return NULL;
     }
     PyTuple_SET_ITEM(frames, 0, frame);
+    PyObject_GC_UnTrack(frames);
     return frames;
 }
 

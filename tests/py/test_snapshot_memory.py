@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every allocation that a snapshot's methods ask Python for fails once: MemoryError or the right result, never a crash.
 
-What is called without memory is a method of ours and nothing else: some Pythons crash when, say, a generator finds none.
+What is called without memory is a method of ours and nothing else: some Pythons crash when a generator finds none.
 """
 
 from __future__ import annotations
