@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # The extension module. Sizes are bytes; times are nanoseconds since 1970.
 
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union, overload
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union, final, overload
 
+@final
 class FrameTuple(Tuple[str, int]):
     @property
     def filename(self) -> str: ...
@@ -20,6 +21,7 @@ RawTrace = Tuple[Any, ...]
 # bytes, blocks, bytes_var, blocks_var, seen, samples
 RawFigures = Tuple[float, float, float, float, float, float]
 
+@final
 class Traces:
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[RawTrace]: ...
