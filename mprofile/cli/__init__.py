@@ -17,6 +17,7 @@ from mprofile.cli.parser import Parser
 COMMANDS = {
     "run": "run a Python program and write its heap profile",
     "report": "print where the memory of a profile was allocated",
+    "flamegraph": "make a page to look into a profile with a browser",
 }
 
 EPILOG = """\
@@ -24,6 +25,7 @@ examples:
   mprofile run server.py --port 8080
   mprofile report mprofile.4711.pb.gz
   mprofile report --by function --sort peak mprofile.4711.pb.gz
+  mprofile flamegraph mprofile.4711.pb.gz
 
 `mprofile COMMAND --help` tells more. Profiles are pprof files: `go tool pprof FILE` reads them too.
 """
@@ -37,7 +39,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         status: int = command.main(rest[1:])
         return status
 
-    listing = "\n".join("  {:8}{}".format(name, text) for name, text in COMMANDS.items())
+    listing = "\n".join("  {:12}{}".format(name, text) for name, text in COMMANDS.items())
     description = "A heap profiler for Python programs.\n\ncommands:\n" + listing
     parser = Parser("mprofile", "mprofile [--version] [--help] COMMAND ...", description, EPILOG)
     parser.add_argument("--version", action="store_true", help="print the version and exit")

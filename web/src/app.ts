@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: MIT
+// The page: one state, and what is on the screen as a function of it.
+
+import { changeColor, functionColor, ink, kindColor, KIND_NAMES } from "./colors";
+import { drawHistory } from "./chart";
+import { Data, MEASURES, OTHER } from "./decode";
+import { byId, button, make, swatch } from "./dom";
+import { Figures } from "./figures";
+import { Flame } from "./flame";
+import { formatChange, formatInterval, formatShare, formatValue } from "./format";
+import { Names } from "./names";
+import { fromHash, State, toHash } from "./state";
+import { Table } from "./table";
+import { currentTheme, nextTheme, onThemeChange } from "./theme";
+import { isSure, MEASURE_NAMES, Subject, Tooltip } from "./tooltip";
+import { Layout, layOut, ownFigures, sumFigures, Tree, Trees } from "./tree";
+
+type Toggle = "callersFirst" | "rootAtBottom" | "programOnly" | "lines";
+
+/** A graph on the screen and what it shows. */
+class Graph {
+  flame: Flame;
+  tree: Tree | null = null;
+  layout: Layout | null = null;
+  lines = false;
+  rootName = "all";
+  private sums: Float64Array | null = null;
+  private colors = new Map<number, string>();
+
+  constructor(
+    private app: App,
+    host: HTMLElement,
+    up: boolean,
+  ) {
+    const look = {
+      text: (node: number) => this.name(node),
+      detail: (node: number) => app.names.place(this.label(node), this.lines),
+      color: (node: number) => this.color(node),
+      ink: () => app.ink,
+    };
+    const events = {
+      hover: (node: number, x: number, y: number) => app.hover(this, node, x, y),
+      zoom: (node: number) => app.zoom(this, node),
+      select: (node: number) => app.select(this, node),
+    };
+    this.flame = new Flame(host, look, events, up);
+    host.addEventListener("focus", () => (app.current = this));
+    host.addEventListener("pointerdown", () => (app.current = this));
+  }
+
+  show(tree: Tree, stackValue: Float64Array, lines: boolean, up: boolean, zoom: number[]): void {
+    if (tree !== this.tree) this.sums = null;
+    this.tree = tree;
+    this.lines = lines;
+    this.layout = layOut(tree, stackValue);
+    this.forgetColors();
+    this.flame.show(this.layout, this.find(zoom), up);
+  }
+
+  forgetColors(): void {
+    this.colors.clear();
+  }
+
+  label(node: number): number {
+    return this.tree!.label[node]!;
+  }
+
+  functionOf(node: number): number {
+    return this.app.names.functionOf(this.label(node), this.lines);
+  }
+
+  name(node: number): string {
+    return node === 0 ? this.rootName : this.app.names.name(this.functionOf(node));
+  }
+
+  allSums(): Float64Array {
+    this.sums ??= sumFigures(this.tree!, this.app.data.stackFigures);
+    return this.sums;
+  }
+
+  private color(node: number): string {
+    const { data } = this.app;
+    const f = this.functionOf(node);
+    const key = data.difference ? node : f;
+    let color = this.colors.get(key);
+    if (color === undefined) {
+      if (data.difference) {
+        const value = this.app.valueOf(this.allSums(), node * data.stackFigures.length);
+        color = changeColor(value.change / Math.max(value.value, value.old), isSure(value, this.app.figures.exact));
+      } else {
+        color = f < 0 ? kindColor(OTHER, 0) : functionColor(data, f);
+      }
+      this.colors.set(key, color);
+    }
+    return color;
+  }
+
+  subject(node: number): Subject {
+    const f = this.functionOf(node);
+    const { data, names } = this.app;
+    return {
+      name: this.name(node),
+      place: names.place(this.label(node), this.lines, true),
+      kind: names.kind(f),
+      figures: this.allSums(),
+      offset: node * data.stackFigures.length,
+      own: ownFigures(this.tree!, data.stackFigures, node),
+    };
+  }
+
+  /** Labels from the root to a node. */
+  path(node: number): number[] {
+    const labels: number[] = [];
+    for (let at = node; at > 0; at = this.tree!.parent[at]!) labels.push(this.label(at));
+    return labels.reverse();
+  }
+
+  /** The node that a path leads to, or the last that there is on the way. */
+  private find(path: number[]): number {
+    const { tree, first, next } = this.layout!;
+    let node = 0;
+    for (const label of path) {
+      let child = first[node]!;
+      while (child >= 0 && tree.label[child] !== label) child = next[child]!;
+      if (child < 0) break;
+      node = child;
+    }
+    return node;
+  }
+
+  /** Nodes of the functions, and the value of all that is at or below one. */
+  match(functions: Uint8Array): { nodes: Uint8Array; figures: Float64Array; value: number; count: number } {
+    const tree = this.tree!;
+    const width = this.app.data.stackFigures.length;
+    const sums = this.allSums();
+    const nodes = new Uint8Array(tree.size);
+    const inside = new Uint8Array(tree.size);
+    const figures = new Float64Array(width);
+    const found = new Set<number>();
+    let value = 0;
+    for (let node = 1; node < tree.size; node++) {
+      const f = this.functionOf(node);
+      if (functions[f]) {
+        nodes[node] = 1;
+        found.add(f);
+      }
+      const within = inside[tree.parent[node]!]!;
+      inside[node] = within || nodes[node]!;
+      if (nodes[node] && !within) {
+        value += this.layout!.value[node]!;
+        for (let c = 0; c < width; c++) figures[c]! += sums[node * width + c]!;
+      }
+    }
+    return { nodes, figures, value, count: found.size };
+  }
+}
+
+export class App {
+  readonly figures: Figures;
+  readonly names: Names;
+  ink = ink();
+  current: Graph;
+  private state: State;
+  private main: Graph;
+  private callers: Graph;
+  private callees: Graph;
+  private table: Table;
+  private tooltip: Tooltip;
+  private trees = new Map<string, Trees>();
+  private made = new Map<string, Tree>();
+  private around: { key: string; callers: Tree; callees: Tree } | null = null;
+  private depth = 0;
+
+  constructor(readonly data: Data) {
+    this.figures = new Figures(data);
+    this.names = new Names(data);
+    this.state = fromHash(location.hash, data);
+    byId("page").hidden = false;
+    this.main = new Graph(this, byId("flame"), this.state.rootAtBottom);
+    this.callers = new Graph(this, byId("callers"), true);
+    this.callees = new Graph(this, byId("callees"), false);
+    this.current = this.main;
+    this.tooltip = new Tooltip(data, this.figures);
+    this.table = new Table(data, this.figures, this.names, {
+      sort: (by) => {
+        const ascending = this.state.sort === by ? !this.state.ascending : by === "name";
+        this.change({ sort: by, ascending });
+      },
+      open: (f) => this.change({ view: "sandwich", focus: f }),
+    });
+    this.fixed();
+    this.listen();
+    this.render();
+  }
+
+  valueOf(figures: ArrayLike<number>, offset: number) {
+    return this.figures.value(figures, offset, this.state.measure, this.state.unit);
+  }
+
+  // ---- state ----
+
+  /** Go to another view. It becomes a step of the browser's history unless it is one of typing. */
+  change(update: Partial<State>, step = true): void {
+    this.state = { ...this.state, ...update };
+    const hash = "#" + toHash(this.state, this.data);
+    if (hash !== (location.hash || "#")) {
+      if (step) {
+        this.depth++;
+        location.hash = hash;
+      } else {
+        location.replace(hash);
+      }
+    }
+    this.render();
+  }
+
+  zoom(graph: Graph, node: number): void {
+    this.tooltip.hide();
+    graph.flame.zoom(node);
+    if (graph === this.main) {
+      this.state = { ...this.state, zoom: graph.path(node) };
+      const hash = "#" + toHash(this.state, this.data);
+      if (hash !== (location.hash || "#")) {
+        this.depth++;
+        location.hash = hash;
+      }
+      this.renderTrail();
+    }
+  }
+
+  back(): void {
+    if (this.depth > 0) history.back();
+  }
+
+  toggle(name: Toggle): void {
+    // Another kind of tree has other paths: the zoom stays only where they are the same.
+    this.change(name === "rootAtBottom" ? { [name]: !this.state[name] } : { [name]: !this.state[name], zoom: [] });
+  }
+
+  // ---- frames ----
+
+  hover(graph: Graph, node: number, x: number, y: number): void {
+    if (node < 0) this.tooltip.hide();
+    else this.tooltip.show(graph.subject(node), this.state.measure, this.state.unit, x, y);
+  }
+
+  select(graph: Graph, node: number): void {
+    this.current = graph;
+    const host = byId("chosen");
+    if (node < 0) {
+      host.replaceChildren();
+      return;
+    }
+    const f = graph.functionOf(node);
+    const text = this.sentence(graph, node);
+    byId("announce").textContent = `${graph.name(node)}, ${text}`;
+    const place = this.names.place(graph.label(node), graph.lines);
+    host.replaceChildren(make("code", "", graph.name(node)), make("span", "", place), make("span", "", text));
+    if (f >= 0) {
+      const sandwich = () => this.change({ view: "sandwich", focus: f });
+      host.append(button("", sandwich, "Callers and callees ", make("kbd", "", "s")));
+    }
+  }
+
+  private sentence(graph: Graph, node: number): string {
+    const value = this.valueOf(graph.allSums(), node * this.data.stackFigures.length);
+    const blocks = this.state.unit === 1;
+    const total = this.figures.total(this.state.measure, this.state.unit);
+    const range = this.figures.exact ? "" : ` (95 %: ${formatInterval(value.interval, blocks)})`;
+    const unit = blocks ? " blocks" : "";
+    if (this.data.difference) {
+      const between = `${formatValue(value.old, blocks)} \u2192 ${formatValue(value.value, blocks)}${unit}`;
+      return `${formatChange(value.change, blocks)}${unit}${range}, ${between}`;
+    }
+    return `${formatValue(value.value, blocks)}${unit}${range}, ${formatShare(value.value, total.value)} of all`;
+  }
+
+  // ---- what never changes ----
+
+  private fixed(): void {
+    const { data } = this;
+    byId("title").textContent = data.title;
+    byId("facts").replaceChildren(
+      ...data.facts.map(([side, facts]) => {
+        const list = make("dl", "facts");
+        if (side) list.append(make("div", "side", side));
+        for (const [word, text] of facts) list.append(make("div", "", make("dt", "", word), make("dd", "", text)));
+        return list;
+      }),
+    );
+    drawHistory(data.history);
+    byId("widths").hidden = !data.difference;
+    byId("help-figures").textContent = this.figures.exact
+      ? "Every block was recorded, so all figures are exact."
+      : "The figures are estimates from samples. A 95 % interval holds the true figure in 95 of 100 cases; few samples make it wide.";
+    const percent = (data.threshold * 100).toPrecision(1);
+    const folding = data.folded
+      ? `${data.folded.toLocaleString("en")} of ${data.stacks.toLocaleString("en")} stacks are cut where they fall below ${Number(percent)} % of the whole by every measure; what was cut is shown as (folded). The table counts everything.`
+      : `All ${data.stacks.toLocaleString("en")} stacks are shown; nothing is folded (threshold ${Number(percent)} %).`;
+    byId("notes").textContent = `${folding} Made by mprofile ${data.version}.`;
+    for (let m = 0; m < MEASURES; m++) {
+      const card = button("measure", () => this.change({ measure: m }));
+      card.dataset.measure = String(m);
+      byId("measures").append(card);
+    }
+    this.renderTheme();
+  }
+
+  private renderLegend(): void {
+    const items: [string, string][] = this.data.difference
+      ? [
+          [changeColor(1, true), "grew"],
+          [changeColor(0.15, true), "grew a little"],
+          [changeColor(0, false), this.figures.exact ? "unchanged" : "change within chance (95 %)"],
+          [changeColor(-0.15, true), "shrank a little"],
+          [changeColor(-1, true), "shrank"],
+        ]
+      : KIND_NAMES.map(([kind, name]) => [kindColor(kind, 0), name]);
+    byId("legend").replaceChildren(...items.map(([color, name]) => make("span", "", swatch(color), name)));
+  }
+
+  private renderTheme(): void {
+    byId("theme").textContent = `Theme: ${currentTheme()}`;
+    this.ink = ink();
+    this.renderLegend();
+    for (const graph of [this.main, this.callers, this.callees]) {
+      graph.forgetColors();
+      graph.flame.readColors();
+    }
+  }
+
+  // ---- input ----
+
+  private listen(): void {
+    const each = (selector: string, act: (element: HTMLElement) => void) => {
+      for (const element of document.querySelectorAll<HTMLElement>(selector)) {
+        element.addEventListener("click", () => act(element));
+      }
+    };
+    each("[data-view]", (element) => this.view(element.dataset.view as State["view"]));
+    each("[data-unit]", (element) => this.change({ unit: Number(element.dataset.unit) }));
+    each("[data-widths]", (element) => this.change({ widths: element.dataset.widths as State["widths"] }));
+    each("[data-toggle]", (element) => this.toggle(element.dataset.toggle as Toggle));
+    byId("back").addEventListener("click", () => this.back());
+    byId("reset").addEventListener("click", () => this.resetZoom());
+    byId("help-button").addEventListener("click", () => byId<HTMLDialogElement>("help").showModal());
+    byId("theme").addEventListener("click", () => nextTheme());
+    onThemeChange(() => {
+      this.renderTheme();
+      if (this.state.view === "table") this.render();
+    });
+    const query = byId<HTMLInputElement>("query");
+    query.addEventListener("input", () => this.change({ query: query.value.trim() }, false));
+    byId("search").addEventListener("submit", (event) => event.preventDefault());
+    document.addEventListener("keydown", (event) => this.key(event));
+    window.addEventListener("hashchange", () => {
+      const wanted = fromHash(location.hash, this.data);
+      if (toHash(wanted, this.data) === toHash(this.state, this.data)) return;
+      this.depth = Math.max(0, this.depth - 1);
+      this.state = wanted;
+      this.render();
+    });
+  }
+
+  private view(view: State["view"]): void {
+    if (view === "sandwich" && this.state.focus < 0) {
+      const chosen = this.current.flame.selected;
+      const f = chosen >= 0 ? this.current.functionOf(chosen) : -1;
+      this.change({ view, focus: f >= 0 ? f : this.largest() });
+    } else {
+      this.change({ view });
+    }
+  }
+
+  /** The function that allocated most itself. */
+  private largest(): number {
+    const { tableFunction, tableFigures, width } = this.data;
+    const column = tableFigures[this.state.measure * width + this.state.unit]!;
+    let best = 0;
+    for (let row = 1; row < column.length; row++) if (column[row]! > column[best]!) best = row;
+    return tableFunction[best] ?? -1;
+  }
+
+  private resetZoom(): void {
+    this.zoom(this.current, 0);
+    if (this.state.view === "sandwich") {
+      this.zoom(this.callers, 0);
+      this.zoom(this.callees, 0);
+    }
+  }
+
+  private key(event: KeyboardEvent): void {
+    const help = byId<HTMLDialogElement>("help");
+    if (help.open || event.ctrlKey || event.metaKey || event.altKey) return;
+    const query = byId<HTMLInputElement>("query");
+    if (event.key === "Escape") {
+      this.tooltip.hide();
+      this.current.flame.select(-1, true);
+      if (this.state.query) {
+        query.value = "";
+        this.change({ query: "" }, false);
+      }
+      query.blur();
+      return;
+    }
+    if (event.target instanceof HTMLInputElement) return;
+    const graph = this.current;
+    const chosen = graph.flame.selected;
+    const onButton = event.target instanceof HTMLButtonElement;
+    const actions: Record<string, () => void> = {
+      "/": () => query.focus(),
+      "?": () => help.showModal(),
+      "0": () => this.resetZoom(),
+      "1": () => this.change({ measure: 0 }),
+      "2": () => this.change({ measure: 1 }),
+      "3": () => this.change({ measure: 2 }),
+      b: () => this.change({ unit: 1 - this.state.unit }),
+      g: () => this.change({ view: "flame" }),
+      t: () => this.change({ view: "table" }),
+      s: () => {
+        const f = chosen >= 0 ? graph.functionOf(chosen) : -1;
+        if (f >= 0) this.change({ view: "sandwich", focus: f });
+      },
+      i: () => this.toggle("callersFirst"),
+      f: () => this.toggle("rootAtBottom"),
+      l: () => this.toggle("programOnly"),
+      n: () => this.toggle("lines"),
+      d: () => nextTheme(),
+      Backspace: () => this.back(),
+    };
+    if (this.state.view !== "table" && !onButton) {
+      for (const arrow of ["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight"] as const) {
+        actions[arrow] = () => graph.flame.move(arrow);
+      }
+      actions.Enter = () => {
+        if (chosen >= 0) this.zoom(graph, chosen);
+      };
+    }
+    const action = actions[event.key];
+    if (action) {
+      event.preventDefault();
+      action();
+    }
+  }
+
+  // ---- what is on the screen ----
+
+  private treesFor(): Trees {
+    const { lines, programOnly } = this.state;
+    const key = `${lines} ${programOnly}`;
+    let trees = this.trees.get(key);
+    if (!trees) {
+      trees = new Trees(this.data, { lines, programOnly });
+      this.trees.set(key, trees);
+    }
+    return trees;
+  }
+
+  private mainTree(): Tree {
+    const { lines, programOnly, callersFirst } = this.state;
+    const key = `${lines} ${programOnly} ${callersFirst}`;
+    let tree = this.made.get(key);
+    if (!tree) {
+      tree = callersFirst ? this.treesFor().fromLeaf() : this.treesFor().fromRoot();
+      this.made.set(key, tree);
+    }
+    return tree;
+  }
+
+  private render(): void {
+    const { state, data } = this;
+    this.tooltip.hide();
+    this.renderMeasures();
+    const press = (selector: string, isOn: (element: HTMLElement) => boolean, attribute = "aria-pressed") => {
+      for (const element of document.querySelectorAll<HTMLElement>(selector)) {
+        element.setAttribute(attribute, String(isOn(element)));
+      }
+    };
+    press("[data-view]", (element) => element.dataset.view === state.view, "aria-selected");
+    press("[data-unit]", (element) => Number(element.dataset.unit) === state.unit);
+    press("[data-widths]", (element) => element.dataset.widths === state.widths);
+    press("[data-toggle]", (element) => state[element.dataset.toggle as Toggle]);
+    for (const view of ["flame", "table", "sandwich"]) byId(`panel-${view}`).hidden = view !== state.view;
+    for (const name of ["callersFirst", "rootAtBottom"]) {
+      document.querySelector<HTMLButtonElement>(`[data-toggle=${name}]`)!.disabled = state.view !== "flame";
+    }
+    const query = byId<HTMLInputElement>("query");
+    if (query.value.trim() !== state.query) query.value = state.query;
+    byId("chosen").replaceChildren();
+
+    const values = this.figures.stackValues(state.measure, state.unit, state.widths);
+    // Search counts on the whole graph in every view, so its share does not depend on the view.
+    this.main.show(this.mainTree(), values, state.lines, state.rootAtBottom, state.zoom);
+    const noun = MEASURE_NAMES[state.measure]!.toLowerCase();
+    byId("flame").setAttribute("aria-label", `Flame graph of memory ${noun}`);
+    if (state.view === "sandwich") this.renderSandwich(values);
+    const matches = state.query ? this.names.matching(state.query) : null;
+    if (state.view === "table") this.table.show(state, matches);
+    this.renderMatches(matches);
+    this.renderTrail();
+    if (state.view === "flame") this.current = this.main;
+    else if (state.view === "sandwich" && this.current === this.main) this.current = this.callees;
+    document.title = data.title;
+  }
+
+  private renderMeasures(): void {
+    const { unit } = this.state;
+    for (const card of document.querySelectorAll<HTMLButtonElement>("[data-measure]")) {
+      const m = Number(card.dataset.measure);
+      const total = this.figures.total(m, unit);
+      const known = total.value > 0 || total.old > 0;
+      card.disabled = !known;
+      card.setAttribute("aria-pressed", String(m === this.state.measure));
+      const range = this.figures.exact ? "" : formatInterval(total.interval, unit === 1);
+      const blocks = unit === 1;
+      const parts = this.data.difference
+        ? [formatChange(total.change, blocks), `${formatValue(total.old, blocks)} \u2192 ${formatValue(total.value, blocks)}`]
+        : [formatValue(total.value, blocks), ""];
+      const detail = [parts[1], range && `95 %: ${range}`].filter(Boolean).join(" \u00b7 ");
+      card.replaceChildren(
+        make("span", "label", MEASURE_NAMES[m]! + (blocks ? ", blocks" : "")),
+        make("span", "value", known ? parts[0]! : "not in this profile"),
+        make("span", "range", known ? detail : ""),
+      );
+    }
+  }
+
+  private renderSandwich(values: Float64Array): void {
+    const { focus, lines, programOnly } = this.state;
+    const key = `${focus} ${lines} ${programOnly}`;
+    if (this.around?.key !== key) this.around = { key, ...this.treesFor().around(focus) };
+    for (const [graph, tree, up] of [
+      [this.callers, this.around.callers, true],
+      [this.callees, this.around.callees, false],
+    ] as const) {
+      graph.rootName = this.names.name(focus);
+      graph.show(tree, values, lines, up, []);
+    }
+    const text = this.sentence(this.callees, 0);
+    const place = this.names.place(focus, false);
+    byId("focus").replaceChildren(
+      make("code", "", this.names.name(focus)),
+      make("span", "", place),
+      make("span", "", text),
+    );
+  }
+
+  private renderMatches(matches: Uint8Array | null): void {
+    const found = byId("found");
+    for (const graph of [this.main, this.callers, this.callees]) {
+      graph.flame.highlight(matches && graph.tree ? graph.match(matches).nodes : null);
+    }
+    if (!matches) {
+      found.replaceChildren();
+      return;
+    }
+    const { figures, value, count } = this.main.match(matches);
+    const all = this.main.layout!.value[0]!;
+    const group = this.valueOf(figures, 0);
+    const blocks = this.state.unit === 1;
+    const interval = this.figures.exact || this.data.difference ? "" : ` (95 %: ${formatInterval(group.interval, blocks)})`;
+    found.replaceChildren(
+      make("strong", "", formatShare(value, all)),
+      ` of all: ${formatValue(value, blocks)}${blocks ? " blocks" : ""}${interval}, ${count.toLocaleString("en")} function${count === 1 ? "" : "s"}`,
+    );
+  }
+
+  private renderTrail(): void {
+    const graph = this.main;
+    const nodes: number[] = [];
+    for (let node = graph.flame.zoomed; node >= 0; node = graph.tree!.parent[node]!) nodes.push(node);
+    nodes.reverse();
+    const shown = nodes.length > 6 ? [nodes[0]!, -1, ...nodes.slice(-4)] : nodes;
+    byId("trail").replaceChildren(
+      ...shown.map((node) =>
+        node < 0 ? make("li", "", "\u2026") : make("li", "", button("", () => this.zoom(graph, node), graph.name(node))),
+      ),
+    );
+    byId<HTMLButtonElement>("reset").disabled = graph.flame.zoomed === 0;
+    byId<HTMLButtonElement>("back").disabled = this.depth === 0;
+  }
+}
