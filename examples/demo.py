@@ -16,7 +16,7 @@ from load import load
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DIRECTORY = os.path.join(os.path.dirname(HERE), "build", "demo")
-REQUESTS = 8000
+REQUESTS = 20000
 
 
 def step(words: List[str]) -> None:

@@ -19,7 +19,7 @@ def paths(first: int, count: int) -> List[str]:
     result = []
     for number in range(first, first + count):
         if number % 4 == 3:
-            result.append("/thumbnail/picture{}".format(number % 300))
+            result.append("/thumbnail/picture{}".format(number % 600))
         elif number % 10 == 0:
             result.append("/search")
         else:
