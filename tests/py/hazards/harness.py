@@ -35,18 +35,6 @@ RAW, MEM, OBJ = 0, 1, 2
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def need(module: str) -> None:
-    """Skip the test where a module from PyPI is not installed; under continuous integration fail."""
-    import importlib.util
-
-    import pytest
-
-    if importlib.util.find_spec(module) is None:
-        if os.environ.get("CI"):
-            pytest.fail("needs the module {}".format(module), pytrace=False)
-        pytest.skip("needs the module {}".format(module))
-
-
 class NoCompiler(Exception):
     """There is no C compiler, or Python's headers are not installed."""
 

@@ -63,6 +63,7 @@ def test_hazard_01_03_threads_that_swap_addresses(rate: int) -> None:
     import time
 
     import _hazard_foreign as foreign
+
     from mprofile import _core
 
     size = 3000

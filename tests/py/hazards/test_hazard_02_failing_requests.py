@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict, List
+
 import pytest
 from harness import MEM, OBJ, RAW, blocks, isolated, recording, run
 
@@ -17,6 +19,7 @@ OLD, NEW = 5003, 7001
 def test_hazard_02_failing_realloc_keeps_record(domain: int, rate: int) -> None:
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(RAW)
@@ -113,6 +116,7 @@ def test_hazard_02_realloc_to_nothing_that_returns_a_block(domain: int) -> None:
 def test_hazard_04_null_is_not_recorded(domain: int, rate: int) -> None:
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(RAW)
@@ -131,15 +135,15 @@ def test_hazard_04_null_is_not_recorded(domain: int, rate: int) -> None:
 @pytest.mark.parametrize("rate", EVERYTHING)
 @isolated
 def test_hazard_04_without_memory_the_profiler_drops_and_the_program_goes_on(rate: int) -> None:
-    """Whatever request of the profiler fails, and all that follow: the program gets its memory, the drops are counted."""
+    """Whichever request of the profiler fails, and all that follow: the program gets its memory, drops are counted."""
     from mprofile import _core
 
-    def grow(depth: int) -> list:  # type: ignore[type-arg]
+    def grow(depth: int) -> List[Any]:
         return [bytearray(700 + depth), *(grow(depth - 1) if depth else [])]
 
     functions = []
     for i in range(40):
-        scope = {}  # type: ignore[var-annotated]
+        scope: Dict[str, Any] = {}
         exec("def made_{0}():\n    return bytearray({0} + 900)".format(i), scope)
         functions.append(scope["made_{}".format(i)])
 
@@ -171,6 +175,7 @@ def test_hazard_04_without_memory_the_profiler_drops_and_the_program_goes_on(rat
 @isolated
 def test_hazard_04_one_refusal_costs_one_record() -> None:
     import _hazard_mem as mem
+
     from mprofile import _core
 
     for n in range(1, 30):
@@ -196,18 +201,17 @@ def test_hazard_04_program_without_memory() -> None:
         limit = pages * resource.getpagesize() + (80 << 20)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         for attempt in range(3):
-            kept = []
+            kept, enough = [], False
             try:
                 while True:
                     kept.append(bytearray(70000))
                     kept.extend([i] for i in range(1000))
+                    enough = len(kept) > 10000
             except MemoryError:
-                pass
-            count = len(kept)
-            del kept
+                del kept  # before anything else is made
             kept = [bytearray(1000) for _ in range(1000)]
             assert all(len(item) == 1000 for item in kept)
-            print(count > 10000, _core._valid())
+            print(enough, _core._valid())
         """
     )
     assert out == "True True\n" * 3

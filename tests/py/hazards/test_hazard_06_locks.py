@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, List
+
 import pytest
 from harness import RAW, blocks, isolated, recording
 
@@ -57,7 +59,7 @@ def test_hazard_06_a_detached_thread_has_its_own_stack() -> None:
     def caller() -> None:
         addresses.extend(foreign.detached(4001, 200))
 
-    addresses = []  # type: ignore[var-annotated]
+    addresses: List[Any] = []
     thread = threading.Thread(target=busy)
     sys.setswitchinterval(1e-5)
     with recording():
@@ -73,14 +75,13 @@ def test_hazard_06_a_detached_thread_has_its_own_stack() -> None:
         assert blocks(4001) == []
 
 
-
-
 @isolated
 def test_hazard_06_an_allocation_under_a_lock_that_a_finalizer_wants() -> None:
     """The lock of the profiler is never held while Python code runs: a finalizer that reads the profile gets it."""
     import gc
 
     import _hazard_mem as mem
+
     from mprofile import _core
 
     seen = []

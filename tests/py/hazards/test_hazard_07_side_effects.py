@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, List
+
 import pytest
 from harness import MEM, OBJ, RAW, isolated, recording
 
@@ -23,13 +25,13 @@ def test_hazard_07_a_hook_makes_no_request_of_its_own(domain: int, rate: int) ->
         below.install(each)
     count = 5000
 
-    def requests(number: int) -> list:  # type: ignore[type-arg]
+    def requests(number: int) -> List[Any]:
         before = [below.calls(each) for each in (RAW, MEM, OBJ)]
         assert mem.churn(domain, 400, number) == 0
         after = [below.calls(each) for each in (RAW, MEM, OBJ)]
         return [[new - old for new, old in zip(*pair)] for pair in zip(after, before)]
 
-    def deeper(depth: int, number: int) -> list:  # type: ignore[type-arg]
+    def deeper(depth: int, number: int) -> List[Any]:
         return deeper(depth - 1, number) if depth else requests(number)
 
     gc.collect()
@@ -87,8 +89,8 @@ def test_hazard_07_finalizers_that_change_what_is_being_resized(rate: int) -> No
     import random
 
     rng = random.Random(7)
-    lists = [[] for _ in range(10)]  # type: ignore[var-annotated]
-    dicts = [{} for _ in range(10)]  # type: ignore[var-annotated]
+    lists: List[Any] = [[] for _ in range(10)]
+    dicts: List[Any] = [{} for _ in range(10)]
     buffer = bytearray()
     ran = [0]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Callable
+from typing import Any, Callable, List
 
 import pytest
 from harness import RAW, blocks, isolated, recording, run
@@ -24,7 +24,7 @@ def in_fork(body: Callable[[], None], seconds: float = 20.0) -> None:
             status = 0
         finally:
             if status:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                sys.excepthook(*sys.exc_info())
             os._exit(status)
     until = time.monotonic() + seconds
     while True:
@@ -45,6 +45,7 @@ def test_hazard_08_fork_while_other_threads_record(rate: int) -> None:
     """One of the threads is in the profiler, with its lock, at most of these forks."""
     import _hazard_foreign as foreign
     import _hazard_mem as mem
+
     from mprofile import _core
 
     def body() -> None:
@@ -109,7 +110,7 @@ def test_hazard_08_fork_from_another_thread_and_from_a_child() -> None:
         def work() -> None:
             kept.extend(mem.many(RAW, 5009, 5))
 
-        kept = []  # type: ignore[var-annotated]
+        kept: List[Any] = []
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -125,7 +126,7 @@ def test_hazard_08_fork_from_another_thread_and_from_a_child() -> None:
         except BaseException as error:
             errors.append(error)
 
-    errors = []  # type: ignore[var-annotated]
+    errors: List[Any] = []
     with recording():
         inherited = mem.many(RAW, 5003, 10)
         thread = threading.Thread(target=forking)
@@ -204,7 +205,7 @@ def test_hazard_10_the_programs_rand_is_not_touched() -> None:
 
     libc = ctypes.CDLL(None)
 
-    def drawn() -> list:  # type: ignore[type-arg]
+    def drawn() -> List[Any]:
         libc.srand(1234)
         numbers = []
         for _ in range(50):

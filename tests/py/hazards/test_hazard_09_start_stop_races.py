@@ -9,10 +9,11 @@ from harness import RAW, blocks, isolated, recording
 
 @isolated
 def test_hazard_09_start_and_stop_beside_threads_that_allocate() -> None:
-    """Exact and sampled in turn; every block keeps its content, every session starts empty and has consistent tables."""
+    """Exact and sampled in turn: every block keeps its content, every session has consistent tables."""
     import time
 
     import _hazard_foreign as foreign
+
     from mprofile import _core
 
     size = 3000
@@ -41,6 +42,7 @@ def test_hazard_09_start_and_stop_beside_threads_that_allocate() -> None:
 def test_hazard_09_blocks_of_an_earlier_session(rate: int) -> None:
     """What was allocated before start, or in a session that has ended, is resized and freed without a trace."""
     import _hazard_mem as mem
+
     from mprofile import _core
 
     before = mem.many(RAW, 5003, 10)
@@ -63,6 +65,7 @@ def test_hazard_09_the_allocators_are_the_old_ones_after_stop() -> None:
     """Between sessions nothing of the profiler is in the chain: what reaches the base is what it was, and who."""
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(RAW)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, List
 
 from harness import OBJ, RAW, blocks, isolated, recording
 
@@ -15,6 +16,7 @@ def test_hazard_11_the_bound_thins_and_reweights() -> None:
     With about 500 samples left a group, one standard deviation is 4.5 %; the limit below is six of them.
     """
     import _hazard_mem as mem
+
     from mprofile import _core
 
     def first() -> None:
@@ -27,7 +29,7 @@ def test_hazard_11_the_bound_thins_and_reweights() -> None:
         weight = 1 / -math.expm1(-300 / _core._info()["sample_rate"])  # blocks that one sample stands for
         return 300 * weight * sum(block.names[0] == name for block in blocks(300))
 
-    kept = []  # type: ignore[var-annotated]
+    kept: List[Any] = []
     with recording(sample_rate=64, seed=11, max_live=1000):
         first()
         assert _core._info()["thinnings"] > 0
@@ -49,6 +51,7 @@ def test_hazard_11_the_bound_thins_and_reweights() -> None:
 def test_hazard_11_large_blocks_stay() -> None:
     """Thinning keeps what is much larger than the rate: a block of 50 MB among a hundred thousand small ones."""
     import _hazard_mem as mem
+
     from mprofile import _core
 
     with recording(sample_rate=64, seed=11, max_live=1000):

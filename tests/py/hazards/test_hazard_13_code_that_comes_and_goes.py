@@ -17,7 +17,7 @@ MOST_NODES = 3 * 8192 + KEPT
 
 def generated(group: int, count: int) -> List[Callable[[], Any]]:
     """Functions of a file of their own. Groups share the names: names live for ever in some versions of Python."""
-    scope = {}  # type: Dict[str, Any]
+    scope: Dict[str, Any] = {}
     code = "".join("def made_{}():\n    return bytearray(5000)\n".format(i) for i in range(count))
     exec(compile(code, "<generated {}>".format(group), "exec"), scope)
     return [scope["made_{}".format(i)] for i in range(count)]
@@ -109,7 +109,7 @@ def test_hazard_14_address_of_a_code_object_used_again(rate: int) -> None:
     addresses = set()
     with recording(sample_rate=rate):
         for i in range(1000):
-            scope = {}  # type: Dict[str, Any]
+            scope: Dict[str, Any] = {}
             exec("def made_{:04d}():\n    return bytearray(5002)".format(i), scope)
             function = scope.pop("made_{:04d}".format(i))
             addresses.add(id(function.__code__))
@@ -128,7 +128,7 @@ def test_hazard_14_same_names_another_line(rate: int) -> None:
     filename, name = "<same>", "same"
     with recording(sample_rate=rate):
         for i in range(500):
-            scope = {}  # type: Dict[str, Any]
+            scope: Dict[str, Any] = {}
             padding = "\n" * (i % 50)
             exec(compile("def {}():{}\n    return bytearray(5002)".format(name, padding), filename, "exec"), scope)
             function = scope.pop(name)
@@ -146,7 +146,7 @@ def test_hazard_14_code_freed_while_the_profiler_was_off(rate: int) -> None:
     """Nobody saw the old code die: the session in between recorded nothing."""
     kept = []
     for i in range(200):
-        scope = {}  # type: Dict[str, Any]
+        scope: Dict[str, Any] = {}
         with recording(sample_rate=rate):
             exec("def made_{:04d}():\n    return bytearray(5002)".format(i), scope)
             kept.append(scope["made_{:04d}".format(i)]())

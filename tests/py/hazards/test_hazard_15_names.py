@@ -35,7 +35,7 @@ def renamed(code: types.CodeType, filename: str, name: str) -> types.CodeType:
         return code.replace(co_filename=filename, co_name=name, co_qualname=name)
     if sys.version_info >= (3, 8):
         return code.replace(co_filename=filename, co_name=name)
-    arguments = [code.co_argcount, code.co_kwonlyargcount, code.co_nlocals, code.co_stacksize, code.co_flags]  # type: Any
+    arguments: Any = [code.co_argcount, code.co_kwonlyargcount, code.co_nlocals, code.co_stacksize, code.co_flags]
     arguments += [code.co_code, code.co_consts, code.co_names, code.co_varnames, filename, name, code.co_firstlineno]
     return types.CodeType(*arguments, code.co_lnotab, code.co_freevars, code.co_cellvars)
 
@@ -113,7 +113,7 @@ def test_hazard_15_program_on_stdin_and_frozen_modules() -> None:
 
 
 def test_hazard_15_a_path_that_is_not_utf8() -> None:
-    """A program and a module in a directory whose name is no UTF-8 (the file system allows every byte but / and NUL)."""
+    """A program and a module in a directory whose name is no UTF-8 (file systems allow all bytes but / and NUL)."""
     import shutil
     import tempfile
 

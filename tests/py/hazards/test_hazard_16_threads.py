@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, List
+
 import pytest
 from harness import RAW, blocks, isolated, recording
 
@@ -27,7 +29,7 @@ def test_hazard_16_threads_from_before_start_and_after_stop(rate: int) -> None:
         gate.wait()
         gate.wait()
 
-    kept = []  # type: ignore[var-annotated]
+    kept: List[Any] = []
     gate = threading.Barrier(5)
     threads = [threading.Thread(target=worker) for _ in range(4)]
     for thread in threads:
@@ -62,7 +64,7 @@ def test_hazard_16_a_gap_from_another_session_does_not_hide_samples() -> None:
             kept.extend(mem.many(RAW, size, 20))
             gate.wait()
 
-    kept = []  # type: ignore[var-annotated]
+    kept: List[Any] = []
     gate = threading.Barrier(2)
     thread = threading.Thread(target=worker)
     thread.start()
@@ -83,6 +85,7 @@ def test_hazard_16_threads_of_c(rate: int) -> None:
     """Recorded with no stack, freed by another thread."""
     import _hazard_foreign as foreign
     import _hazard_mem as mem
+
     from mprofile import _core
 
     with recording(sample_rate=rate):
@@ -102,6 +105,7 @@ def test_hazard_16_the_last_allocations_of_a_thread(rate: int) -> None:
     """Made in destructors of thread-specific data, before and after the profiler's own, in each of the four rounds."""
     import _hazard_foreign as foreign
     import _hazard_mem as mem
+
     from mprofile import _core
 
     with recording(sample_rate=rate):
@@ -135,7 +139,7 @@ def test_hazard_16_thread_local_objects_die_with_their_thread() -> None:
         local.payload = Payload()
 
     local = threading.local()
-    last = []  # type: ignore[var-annotated]
+    last: List[Any] = []
     with recording():
         threads = [threading.Thread(target=worker) for _ in range(20)]
         for thread in threads:

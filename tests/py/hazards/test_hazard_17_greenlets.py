@@ -6,17 +6,13 @@ from __future__ import annotations
 from typing import Any, List
 
 import pytest
-from harness import blocks, isolated, need, recording
+from harness import blocks, isolated, recording
 
 
+@pytest.mark.module("greenlet")
 @pytest.mark.parametrize("rate", [0, 2])
-def test_hazard_17_each_greenlet_has_its_own_stack(rate: int) -> None:
-    need("greenlet")
-    switching(rate=rate)
-
-
 @isolated
-def switching(rate: int) -> None:
+def test_hazard_17_each_greenlet_has_its_own_stack(rate: int) -> None:
     """Greenlets at different depths take turns; each allocates under its own frames, also right after a switch."""
     import greenlet
 
@@ -35,8 +31,8 @@ def switching(rate: int) -> None:
     def odd(depth: int, number: int) -> None:
         deep(depth, number)
 
-    kept = []  # type: List[bytearray]
-    deeper = (even, odd)  # type: Any
+    kept: List[bytearray] = []
+    deeper: Any = (even, odd)
     hub = greenlet.getcurrent()
     with recording(sample_rate=rate):
         greenlets = [greenlet.greenlet(deep) for _ in range(8)]

@@ -11,7 +11,7 @@ import tempfile
 from typing import Any, List, Tuple
 
 import pytest
-from harness import RAW, blocks, finish, isolated, need, recording, run, start
+from harness import RAW, blocks, finish, isolated, recording, run, start
 
 ALLOCATORS = ["malloc", "debug", "pymalloc", "malloc_debug", "pymalloc_debug"]
 
@@ -158,10 +158,11 @@ def test_hazard_20_tracemalloc_in_any_order(rate: int) -> None:
     import tracemalloc
 
     import _hazard_mem as mem
+
     from mprofile import _core
 
     for order in interleavings():
-        kept = []  # type: List[int]
+        kept: List[int] = []
         ours_below = cut_off = False
         for step, event in enumerate(order):
             if event == "M":
@@ -185,7 +186,7 @@ def test_hazard_20_tracemalloc_in_any_order(rate: int) -> None:
                 assert len(blocks(size)) == 9 and len(blocks(7001 + step)) == 1, (order, step)
                 new[0] = moved
             if tracemalloc.is_tracing():
-                theirs = [trace for trace in tracemalloc._get_traces() if trace[1] in (size, 7001 + step)]  # type: ignore
+                theirs = [trace for trace in tracemalloc._get_traces() if trace[1] in (size, 7001 + step)]
                 assert len(theirs) == 10, (order, step)
             kept += new
         assert not _core.is_tracing() and not tracemalloc.is_tracing()
@@ -265,7 +266,7 @@ def test_hazard_20_faulthandler_after_a_crash() -> None:
 @isolated
 def test_hazard_20_trace_and_profile_functions(rate: int) -> None:
     """sys.settrace and sys.setprofile: the program's blocks keep their stacks, the tracer's have their own."""
-    noise = []  # type: List[bytearray]
+    noise: List[bytearray] = []
 
     def tracer(frame: Any, event: str, argument: Any) -> Any:
         noise.append(bytearray(6006))
@@ -323,9 +324,9 @@ def test_hazard_20_a_debugger() -> None:
         del kept
 
 
+@pytest.mark.module("coverage")
 @pytest.mark.parametrize("rate", [0, 2])
 def test_hazard_20_coverage(rate: int) -> None:
-    need("coverage")
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "covered.py")
         with open(path, "w") as file:

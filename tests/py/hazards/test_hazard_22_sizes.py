@@ -16,6 +16,7 @@ BEYOND = [2**63, 2**63 + 1, 2**64 - 1]
 def test_hazard_22_sizes_of_2_gib_and_more(domain: int, rate: int) -> None:
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(domain)
@@ -47,6 +48,7 @@ def test_hazard_22_sizes_of_2_to_the_63_and_more(rate: int) -> None:
     """PyMem_RawMalloc refuses them itself; an extension can ask the allocator directly."""
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(RAW)
@@ -61,7 +63,7 @@ def test_hazard_22_sizes_of_2_to_the_63_and_more(rate: int) -> None:
         current, peak = _core.get_traced_memory()
         assert peak >= current > 0
         for key in ("lineno", "filename", "traceback"):
-            rows = _core._get_traces().statistics(key, False)  # type: ignore[union-attr]
+            rows = _core._get_traces().statistics(key, False)
             assert all(row[1] >= 0 and row[2] > 0 for row in rows)
         assert all(trace[1] >= 0 for trace in _core._get_traces())
         mem.release(RAW, kept)
@@ -74,6 +76,7 @@ def test_hazard_22_sizes_of_2_to_the_63_and_more(rate: int) -> None:
 def test_hazard_22_calloc_that_overflows(domain: int, rate: int) -> None:
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(domain)
@@ -98,6 +101,7 @@ def test_hazard_22_calloc_that_overflows(domain: int, rate: int) -> None:
 @isolated
 def test_hazard_22_empty_requests(rate: int) -> None:
     import _hazard_mem as mem
+
     from mprofile import _core
 
     with recording(sample_rate=rate, seed=22):
@@ -116,6 +120,7 @@ def test_hazard_22_an_allocation_at_a_tracked_address_replaces_it() -> None:
     """A free that no hook saw: the address comes back, and the old record with its figures is gone."""
     import _hazard_below as below
     import _hazard_mem as mem
+
     from mprofile import _core
 
     below.install(RAW)
