@@ -321,7 +321,7 @@ static void print_session(const struct program *program, uint64_t seed)
     }
     for (int g = 0; g < GROUPS; g++) {
         const struct mprof_figures *f = &inuse[g];
-        printf("%s,%.0f,%" PRIu64 ",%d,%.0f,%.0f,%.17g,%.17g,%.17g,%.17g,%.17g\n", program->name, program->rate, seed,
+        printf("%s,%.0f,%" PRIu64 ",%d,%.0f,%.0f,%.12g,%.12g,%.12g,%.12g,%.12g\n", program->name, program->rate, seed,
                g, f->samples, f->seen, f->bytes, f->blocks, f->bytes_var, f->blocks_var, alloc[g].bytes);
     }
     mprof_snapshot_decref(snapshot);
