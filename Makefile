@@ -83,7 +83,8 @@ bench: $(C_BUILD)/build.ninja ## micro-benchmarks of the core
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
 
 lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
-	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	@echo clang-format --dry-run --Werror ...
+	@$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/ruff check mprofile tests tools examples benchmarks web
 	$(BIN)/python web/build.py --check --work $(BUILD)/web-check
 	$(BIN)/mypy

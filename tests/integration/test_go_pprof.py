@@ -110,7 +110,7 @@ def test_difference_with_itself_is_nothing(path: str) -> None:
 
 def test_block_sizes_are_labels(path: str) -> None:
     _, functions = top(path, "inuse_space", "-tagfocus=2mb:")
-    assert list(name for name, (flat, _) in functions.items() if flat) == ["big"]
+    assert [name for name, (flat, _) in functions.items() if flat] == ["big"]
     # A bytearray has one byte more than asked for.
     assert functions["big"][0] == pytest.approx(3 << 20, abs=2)
 
