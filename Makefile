@@ -107,7 +107,7 @@ test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, 
 
 dist: $(TOOLS) ## source archive and wheel in dist/
 	$(BIN)/python -m pip install -q build
-	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m build
 
 clean: ## remove all that was built or installed here
 	rm -rf $(VENV) $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache
