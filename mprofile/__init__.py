@@ -6,6 +6,7 @@ The functions and classes of tracemalloc, under the same names, and:
     start(max_frames=128, sample_rate=0)   sample_rate: mean bytes between samples; 0 records every block
     get_sample_rate()                      the rate given to start()
     Snapshot.write_pprof(), read_pprof()   profiles for `go tool pprof` and everything that reads its format
+    start_recording(path), stop_recording()  writes the profile while the program runs, so that it survives a kill
 
     import mprofile
     mprofile.start(sample_rate=512 * 1024)
@@ -35,6 +36,7 @@ from mprofile._core import (
 )
 from mprofile._version import __version__
 from mprofile.filters import BaseFilter, DomainFilter, Filter
+from mprofile.recording import start_recording, stop_recording
 from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
 from mprofile.traces import Frame, Trace, Traceback
 from mprofile.traces import _Traces as _Traces  # tracemalloc's snapshots name it in their pickles
@@ -64,7 +66,9 @@ __all__ = [
     "read_pprof",
     "reset_peak",
     "start",
+    "start_recording",
     "stop",
+    "stop_recording",
     "take_snapshot",
 ]
 

@@ -174,6 +174,19 @@ class Profile:
         """The profile that Snapshot.write_pprof() would write."""
         return cls(snapshot)
 
+    @classmethod
+    def merge(cls, profiles: Iterable[Profile]) -> Profile:
+        """The sum of several profiles, of processes that ran beside each other or one after the other.
+
+        Stacks of the same frames become one. Each block keeps the rate it was recorded at, so the rates may differ;
+        meta["sample_rate"] is the largest. The peak is the sum of the peaks, which need not have been at one time: no
+        more than that was in use together. Of the comments those stay that all have. ValueError if there is none.
+        """
+        from mprofile import _core
+
+        traces = _core._merge_traces([profile._traces for profile in profiles])
+        return cls(Snapshot(traces, traces.meta()["max_frames"]))
+
     def write(self, path_or_file: Union[StrPath, IO[bytes]], comments: Iterable[str] = ()) -> None:
         """Write a pprof profile, as Snapshot.write_pprof() does, with ``comments`` after those it has."""
         added = tuple(comment.encode("utf-8", "backslashreplace") for comment in comments)

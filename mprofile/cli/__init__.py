@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "run a Python program and write its heap profile",
     "report": "print where the memory of a profile was allocated",
     "flamegraph": "make a page to look into a profile with a browser",
+    "merge": "add up the profiles of several processes",
 }
 
 EPILOG = """\

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`mprofile run`: runs a program as `python` would and writes its heap profile at the end.
+"""`mprofile run`: runs a program as `python` would and writes its heap profile, while it runs and at the end.
 
 WHAT    Replaces itself by a new interpreter that is given the program and its arguments as they are. The difference
         is in the environment: a directory in front of PYTHONPATH holds a `sitecustomize` that starts the profiler
         (bootstrap/sitecustomize.py) before the interpreter turns to the program. It takes itself out of the
-        environment and of sys.path on the way, so neither the program nor its children find a trace of it.
+        environment and of sys.path on the way. What the program can see are the variables MPROFILE_RECORD..., by
+        which its children record themselves (mprofile/_autostart.py).
 WHY     To run the program in here would mean to imitate `python`: __main__ and its attributes, sys.path, directories
         and archives, tracebacks, the status after an interrupt, and a stack whose first frames are somebody else's. A
         new interpreter does all that itself, on every version.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from mprofile import recording
 from mprofile._sizes import parse_size
 from mprofile.cli.parser import Parser
 
@@ -30,9 +32,11 @@ MOST_FRAMES = 65535
 VARIABLE = "MPROFILE_RUN"
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap")
 
-USAGE = "mprofile run [--sample-rate SIZE] [--max-frames N] [-o FILE] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]"
+WITH_VALUE = ("--sample-rate", "--max-frames", "-o", "--output", "--every", "--history", "--history-size")
 
-DESCRIPTION = "Run a Python program as `python` would, and write its heap profile when it ends."
+USAGE = "mprofile run [OPTIONS] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]"
+
+DESCRIPTION = "Run a Python program as `python` would, and write its heap profile while it runs and when it ends."
 
 EPILOG = """\
 SCRIPT is a file, or a directory or zip archive with a __main__.py. What follows it belongs to the program.
@@ -42,8 +46,10 @@ examples:
   mprofile run --sample-rate 128K -o heap.pb.gz -m http.server 8000
   mprofile run --sample-rate 0 -c 'import json'
 
-The profile is written when the program ends: by itself, by sys.exit(), by an exception, or by SIGTERM if the program
-has not set its own handler.
+The profile is written at most every --every seconds, at once when the heap has grown by a tenth, and when the program
+ends: by itself, by sys.exit(), by an exception, or by SIGTERM if the program has not set its own handler. Whatever else
+ends it (SIGKILL, a crash, the kernel out of memory) leaves the last complete profile. Python processes that the program
+starts write profiles of their own: heap.pb.gz -> heap.PID.pb.gz.
 """
 
 
@@ -99,6 +105,17 @@ def frame_count(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    least, most = recording.LEAST_EVERY, recording.MOST_EVERY
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError("{!r} is not a number of seconds from {:g} to {:g}".format(text, least, most))
+    return value
+
+
 def make_parser() -> Parser:
     parser = Parser("mprofile run", USAGE, DESCRIPTION, EPILOG)
     parser.add_argument(
@@ -120,6 +137,25 @@ def make_parser() -> Parser:
         "--output",
         metavar="FILE",
         help="the profile to write (default: mprofile.PID.pb.gz in this directory)",
+    )
+    parser.add_argument(
+        "--every",
+        type=seconds,
+        default=str(recording.EVERY),
+        metavar="SECONDS",
+        help="least time between two writes while the program runs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--history",
+        metavar="DIR",
+        help="also keep profiles over time: of each second of the last minute, each minute of the last hour, each hour",
+    )
+    parser.add_argument(
+        "--history-size",
+        type=sample_rate,
+        default="{}M".format(recording.HISTORY_SIZE >> 20),
+        metavar="SIZE",
+        help="most bytes of all profiles in DIR, the oldest go first; 0: no bound (default: %(default)s)",
     )
     return parser
 
@@ -169,7 +205,7 @@ def environment(settings: Dict[str, object]) -> Dict[str, str]:
 def main(arguments: Sequence[str]) -> int:
     """Run `mprofile run`. Returns only when the program cannot be started."""
     parser = make_parser()
-    own, program = split(arguments, with_value=("--sample-rate", "--max-frames", "-o", "--output"))
+    own, program = split(arguments, with_value=WITH_VALUE)
     options = parser.parse_args(own)
     if program is None:
         parser.error("nothing to run; give SCRIPT, -m MODULE or -c CODE")
@@ -181,12 +217,20 @@ def main(arguments: Sequence[str]) -> int:
     problem = obstacle(program, output)
     if problem is not None:
         parser.error(problem)
+    history = options.history and os.path.join(here, options.history)
+    if history:
+        try:
+            os.makedirs(history, 0o700, exist_ok=True)
+        except OSError as error:
+            parser.error("cannot make {!r}: {}; DIR must be a directory".format(options.history, error.strerror))
     settings = {
         "sample_rate": options.sample_rate,
         "max_frames": options.max_frames,
+        "every": options.every,
+        "history": history,
+        "history_size": options.history_size,
         "output": os.path.join(here, output),
         "shown": output,
-        "directory": here,
         "command": program.words(),
     }
     command = [sys.executable, *interpreter_options(), *program.words()]

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""The profiled process: starts the profiler before the program and writes the profile after it.
+"""The profiled process: starts the profiler and the recording before the program, and says what came of it after it.
 
 WHAT    begin() runs in the new interpreter before the program. It registers the end with atexit, first of all, so
-        that it comes last: after the threads were joined and after all that the program registered.
+        that it comes last: after the threads were joined and after all that the program registered. The recording
+        (mprofile/recording.py) writes the profile all the while and at the end. Where FILE is no file (a pipe), it is
+        written at the end only.
         SIGTERM, where nobody handles it, would end the process without atexit. If it is at its default it gets a
         handler that writes the profile and then lets the default happen, so the status says what it always said.
-FORK    Only the process that began writes. A forked child gets SIGTERM's default back and leaves the file alone. Until
-        it has it back the signal is blocked: the interpreter forgets what arrives in a child before that.
-        Programs that are executed get the default from the kernel.
-FAILURE The profile is written to a temporary name and renamed. What goes wrong is said on stderr; the program's exit
-        status stays its own.
+FORK    Only the process that began writes the file and says so. A forked child records into a file of its own, and
+        gets SIGTERM's default back. Until it has it back the signal is blocked: the interpreter forgets what arrives in
+        a child before that. Programs that are executed get the default from the kernel, and record into files of their
+        own if they are Python's: what they need to know is in the environment (mprofile/_autostart.py).
+FAILURE What goes wrong is said on stderr; the program's exit status stays its own.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -26,6 +27,8 @@ from types import FrameType
 from typing import Any, Dict, List, Optional
 
 import mprofile
+from mprofile import _core, recording
+from mprofile._autostart import variables
 from mprofile.profile import Profile
 from mprofile.reports import table
 
@@ -38,25 +41,30 @@ class Session:
     def __init__(self, settings: Dict[str, Any]) -> None:
         self.output: str = settings["output"]
         self.shown: str = settings["shown"]
-        self.directory: str = settings["directory"]
-        self.command: List[str] = settings["command"]
+        self.settings = settings
         self.pid = os.getpid()
-        self.started = time.monotonic()
+        self.started = time.time()
+        self.recorded = recording.is_file_name(os.fsencode(self.output))
         self.writing = False
         self.done = False
         self.terminated = False
         self.forking = threading.local()
 
+    def start(self) -> None:
+        """Start the profiler and the recording."""
+        settings = self.settings
+        rate, frames, every = settings["sample_rate"], settings["max_frames"], settings["every"]
+        history, history_size = settings["history"], settings["history_size"]
+            # MPROFILERATE in the environment may have started it already; what was asked for here counts.
+        mprofile.stop()
+        mprofile.start(max_frames=frames, sample_rate=rate)
+        if self.recorded:
+            os.environ.update(variables(self.output, rate, frames, every, history, history_size))
+            recording.begin(self.output, every, recording.GROWTH, history, history_size, self.comments())
+
     def comments(self) -> List[str]:
-        """What a report says about the recording, one `mprofile: key=value` each."""
-        interpreter = "{} {}".format(platform.python_implementation(), platform.python_version())
-        return [
-            "mprofile: command=" + " ".join(shlex.quote(word) for word in self.command),
-            "mprofile: directory=" + self.directory,
-            "mprofile: interpreter=" + interpreter,
-            "mprofile: pid={}".format(self.pid),
-            "mprofile: duration={:.1f} s".format(time.monotonic() - self.started),
-        ]
+        """What a report says about the program, one `mprofile: key=value` each."""
+        return recording.describe(" ".join(shlex.quote(word) for word in self.settings["command"]))
 
     def finish(self) -> None:
         """Write the profile and say so, once, in the process that began."""
@@ -72,14 +80,44 @@ class Session:
             die_by(signal.SIGTERM)
 
     def write(self) -> str:
-        if not mprofile.is_tracing():
-            return "mprofile: no profile written: the program stopped the profiler before it ended\n"
-        Profile.from_snapshot(mprofile.take_snapshot()).write(self.output, comments=self.comments())
+        stopped = not mprofile.is_tracing()
+        if not self.recorded:
+            if stopped:
+                return "mprofile: no profile written: the program stopped the profiler before it ended\n"
+            snapshot = mprofile.take_snapshot()
+            comments = [*self.comments(), "mprofile: pid={}".format(self.pid)]
+            Profile.from_snapshot(snapshot).write(self.output, comments=comments)
+            return "mprofile: wrote {}\n".format(self.shown)
+        recording.stop_recording()
+        info = recording.recording_info()
+        if info is None or not info["publications"] or not os.path.exists(self.output):
+            reason = info["reason"] if info else "the program has made a recording of its own"
+            return "mprofile: no profile written to {!r}: {}\n".format(self.shown, reason)
         # The table is that of the file, so what is shown is what can be read again.
-        text = table.render(Profile.read(self.output), limit=TABLE_ROWS)
-        return "\n{}\nmprofile: wrote {}\nmprofile: next, type: mprofile report {}\n".format(
-            text, self.shown, shlex.quote(self.shown)
+        text = "\n" + table.render(Profile.read(self.output), limit=TABLE_ROWS) + "\n"
+        if stopped:
+            text += "mprofile: the program stopped the profiler before it ended; the profile is of that moment\n"
+        elif not info["complete"]:
+            text += "mprofile: the last write failed ({}); the profile is of before\n".format(info["reason"])
+        return text + self.others() + "mprofile: wrote {}\nmprofile: next, type: mprofile report {}\n".format(
+            self.shown, shlex.quote(self.shown)
         )
+
+    def others(self) -> str:
+        """A line for each other process of the program that has left a file."""
+        target = os.fsencode(self.output)
+        directory = os.path.dirname(target)
+        lines = []
+        for name in os.listdir(directory):
+            for word in name.split(b".")[1:]:
+                # A process that died may have had this one's number; what is older than this run is not of it.
+                path = os.path.join(directory, name)
+                if not word.isdigit() or _core._recording_path(target, int(word)) != path:
+                    continue
+                if os.stat(path).st_mtime >= self.started - 1:
+                    shown = os.path.join(os.path.dirname(self.shown), os.fsdecode(name))
+                    lines.append((int(word), "mprofile: process {} wrote {}\n".format(int(word), shown)))
+        return "".join(line for _, line in sorted(lines))
 
     def on_sigterm(self, number: int, frame: Optional[FrameType]) -> None:
         if self.writing and not (self.done or self.terminated):
@@ -133,6 +171,4 @@ def begin(settings: Dict[str, Any]) -> None:
             after_in_parent=session.after_fork_in_parent,
             after_in_child=session.after_fork_in_child,
         )
-    # MPROFILERATE in the environment may have started it already; what was asked for here counts.
-    mprofile.stop()
-    mprofile.start(max_frames=settings["max_frames"], sample_rate=settings["sample_rate"])
+    session.start()

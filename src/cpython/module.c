@@ -11,7 +11,9 @@
 #include "compat.h"
 #include "frames.h"
 #include "hooks.h"
+#include "merge.h"
 #include "objects.h"
+#include "recording.h"
 #include "snapshot_type.h"
 
 #include "base/arena.h"
@@ -146,6 +148,9 @@ static PyObject *core_stop(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
+    PyThreadState *state = PyEval_SaveThread();
+    mprof_recording_end();
+    PyEval_RestoreThread(state);
     stop();
     return none();
 }
@@ -336,6 +341,7 @@ static bool exit_registered;
 static void at_exit(void)
 {
     exit_registered = false;
+    mprof_recording_end();
     stop_recording();
 }
 
@@ -366,7 +372,10 @@ static int core_exec(PyObject *module)
         PyErr_SetString(PyExc_ImportError, reason);
         return -1;
     }
-    return mprof_snapshot_type_add(module) == 0 && watch_exit(module) == 0 ? 0 : -1;
+    return mprof_snapshot_type_add(module) == 0 && mprof_recording_add(module) == 0 && mprof_merge_add(module) == 0 &&
+                   watch_exit(module) == 0
+               ? 0
+               : -1;
 }
 
 /* A function that takes keywords has another type than the table says; by way of void (*)(void) no compiler minds. */
@@ -375,7 +384,8 @@ static int core_exec(PyObject *module)
 static PyMethodDef methods[] = {
     {"start", WITH_KEYWORDS(core_start), METH_VARARGS | METH_KEYWORDS, start_doc},
     {"stop", core_stop, METH_NOARGS,
-     PyDoc_STR("stop()\n--\n\nStop recording and forget everything recorded. Snapshots stay usable.")},
+     PyDoc_STR("stop()\n--\n\nStop recording and forget everything recorded. Snapshots stay usable. A recording to a\n"
+               "file is ended first, as by stop_recording().")},
     {"is_tracing", core_is_tracing, METH_NOARGS, PyDoc_STR("is_tracing()\n--\n\nTrue while allocations are recorded.")},
     {"clear_traces", core_clear_traces, METH_NOARGS,
      PyDoc_STR("clear_traces()\n--\n\nForget everything recorded so far and go on recording.")},

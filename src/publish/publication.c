@@ -173,6 +173,8 @@ static void write_comments(const struct mprof_publication *p, bool final, struct
 static void fail(struct mprof_publication *p, const char *path, const char *consequence)
 {
     char text[MESSAGE];
+    if (p->publications == 0)
+        consequence = "";
     p->failures++;
     if (p->said == p->failure.error)
         return;

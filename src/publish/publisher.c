@@ -307,6 +307,7 @@ int mprof_publisher_stop(int64_t timeout_ns)
     int result = ended ? -(publisher.result < 0) : -2;
     publisher.state = ended ? OFF : LOST;
     publisher.info.running = false;
+    publisher.info.complete = result == 0;
     if (ended)
         join_locked();
     else
@@ -355,6 +356,7 @@ void mprof_publisher_adopt(void)
         mprof_publication_adopt(&publisher.publication, publisher.pid);
         memcpy(publisher.info.path, publisher.publication.path, sizeof publisher.info.path);
         update_info_locked(0);
+        publisher.info.complete = false;
         publisher.due = mprof_os_monotonic_ns() + publisher.every_ns;
         publisher.retry_ns = publisher.every_ns;
         __atomic_store_n(&publisher.bell, MPROF_BELL_CHANGED, __ATOMIC_SEQ_CST);

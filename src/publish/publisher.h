@@ -61,6 +61,7 @@ void mprof_publisher_adopt(void);
 
 struct mprof_publisher_info {
     bool running;
+    bool complete; /* stopped, with everything in the file */
     bool pack;
     long tid; /* of the thread, for /proc; 0: not running */
     uint64_t publications;

@@ -3,6 +3,7 @@
  *
  * Files go into a directory of the test's own, below TMPDIR or /tmp. */
 #define _GNU_SOURCE
+#define MPROF_TESTS_MREMAP
 #include "fake_source.h"
 #include "sanitizer.h"
 #include "tap.h"
@@ -28,6 +29,16 @@
 static struct fake_code code;
 static char directory[256];
 static char target[300];
+
+#if MPROF_TESTS_TSAN
+/* Forked children of this test start a thread, which the sanitizer forbids unless it is told. */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
 
 /* ---- helpers ---- */
 

@@ -42,7 +42,8 @@ print(json.dumps({
     "warnoptions": sys.warnoptions,
     "xoptions": sys._xoptions,
     "hooks": [sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__],
-    "environment": sorted((k, v) for k, v in os.environ.items() if k not in ("_", "PWD", "OLDPWD", "SHLVL")),
+    "environment": sorted((k, v) for k, v in os.environ.items() if k not in ("_", "PWD", "OLDPWD", "SHLVL")
+                          and not k.startswith("MPROFILE_RECORD")),
     "sitecustomize": getattr(sys.modules.get("sitecustomize"), "__file__", None),
     "stdin": sys.stdin.read(),
     "cwd": os.getcwd(),
@@ -187,7 +188,7 @@ def test_multiprocessing_spawn(tmp_path: pathlib.Path) -> None:
         done = run(tmp_path, "program.py", method)
         assert (done.returncode, done.stdout) == (0, "[2, 4, 6]\n"), done.stderr
         assert done.stderr.count("mprofile: wrote") == 1
-        assert sorted(path.name for path in tmp_path.glob("*.pb.gz")) == ["out.pb.gz"]
+        assert "mprofile: wrote out.pb.gz\n" in done.stderr
 
 
 # ---- how the program ends ----
@@ -234,7 +235,7 @@ def test_order_at_the_end(tmp_path: pathlib.Path) -> None:
         """,
     )
     done = run(tmp_path, "program.py")
-    assert done.stdout.splitlines() == ["main", "thread", "atexit False"]
+    assert done.stdout.splitlines() == ["main", "thread", "atexit True"]
     assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse.bytes > 3 << 20
 
 
@@ -308,14 +309,17 @@ def test_interrupt_from_the_terminal(tmp_path: pathlib.Path) -> None:
 
 
 def test_forked_children_leave_the_file_alone(tmp_path: pathlib.Path) -> None:
+    """They write files of their own, but not if they end at once by a signal."""
     write(
         tmp_path,
         "program.py",
         """
         import os, signal, sys, time
         print(os.getpid(), flush=True)
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             sys.exit(3)
+        print(child, flush=True)
         print(os.wait()[1] >> 8, flush=True)
         killed = []
         for _ in range(50):
@@ -326,28 +330,35 @@ def test_forked_children_leave_the_file_alone(tmp_path: pathlib.Path) -> None:
             os.kill(child, signal.SIGTERM)
             killed.append(os.wait()[1])
         print(set(killed) == {signal.SIGTERM}, flush=True)
-        print([name for name in os.listdir(".") if "pb.gz" in name], flush=True)
         """,
     )
     done = run(tmp_path, "program.py", output=None)
-    pid, status, killed, files = done.stdout.splitlines()
-    assert (status, killed, files) == ("3", "True", "[]")
-    assert sorted(path.name for path in tmp_path.glob("*.pb.gz*")) == ["mprofile.{}.pb.gz".format(pid)]
+    pid, child, status, killed = done.stdout.splitlines()
+    assert (status, killed) == ("3", "True")
+    own, childs = "mprofile.{}.pb.gz".format(pid), "mprofile.{}.{}.pb.gz".format(pid, child)
+    assert sorted(path.name for path in tmp_path.glob("*.pb.gz*")) == sorted([own, childs])
     assert done.stderr.count("mprofile: wrote") == 1
+    assert "mprofile: process {} wrote {}\nmprofile: wrote {}\n".format(child, childs, own) in done.stderr
 
 
-def test_executed_children_are_not_profiled(tmp_path: pathlib.Path) -> None:
+def test_executed_children_record_themselves(tmp_path: pathlib.Path) -> None:
     write(
         tmp_path,
         "program.py",
         """
         import mprofile, os, subprocess, sys
-        print(mprofile.is_tracing(), "MPROFILE_RUN" in os.environ, flush=True)
+        print(mprofile.is_tracing(), mprofile.get_sample_rate(), "MPROFILE_RUN" in os.environ, os.getpid(), flush=True)
         if len(sys.argv) == 1:
             subprocess.check_call([sys.executable, "program.py", "child"])
         """,
     )
-    assert run(tmp_path, "program.py").stdout.splitlines() == ["True False", "False False"]
+    done = run(tmp_path, "program.py")
+    parent, child = [line.split() for line in done.stdout.splitlines()]
+    assert parent[:3] == child[:3] == ["True", "4096", "False"]
+    assert "mprofile: process {0} wrote out.{0}.pb.gz\n".format(child[3]) in done.stderr
+    comments = Profile.read(str(tmp_path / "out.{}.pb.gz".format(child[3]))).comments
+    assert "mprofile: pid={}".format(child[3]) in comments
+    assert "mprofile: state=final" in comments
 
 
 # ---- the file ----
@@ -397,7 +408,7 @@ def test_exact_mode(tmp_path: pathlib.Path) -> None:
 
 def test_directory_that_vanishes(tmp_path: pathlib.Path) -> None:
     (tmp_path / "gone").mkdir()
-    code = "import os, sys; os.rmdir('gone'); sys.exit(4)"
+    code = "import shutil, sys; shutil.rmtree('gone'); sys.exit(4)"
     done = run(tmp_path, "-c", code, output="gone/out.pb.gz")
     assert done.returncode == 4
     assert "mprofile: no profile written to 'gone/out.pb.gz': " in done.stderr
@@ -406,8 +417,8 @@ def test_directory_that_vanishes(tmp_path: pathlib.Path) -> None:
 def test_program_that_stops_the_profiler(tmp_path: pathlib.Path) -> None:
     done = run(tmp_path, "-c", "import mprofile; mprofile.stop()")
     assert done.returncode == 0
-    assert "mprofile: no profile written: the program stopped the profiler before it ended\n" in done.stderr
-    assert not (tmp_path / "out.pb.gz").exists()
+    assert "mprofile: the program stopped the profiler before it ended; the profile is of that moment\n" in done.stderr
+    assert "mprofile: state=final" in Profile.read(str(tmp_path / "out.pb.gz")).comments
 
 
 def test_closed_stderr(tmp_path: pathlib.Path) -> None:
@@ -431,6 +442,9 @@ def test_closed_stderr(tmp_path: pathlib.Path) -> None:
         (["--max-frames", "0", "x.py"], ["--max-frames", "'0'", "1 to 65535"]),
         (["--max-frames", "many", "x.py"], ["--max-frames", "'many'", "1 to 65535"]),
         (["--unknown", "x.py"], ["--unknown"]),
+        (["--every", "0", "x.py"], ["--every", "'0'", "0.01 to 86400"]),
+        (["--every", "often", "x.py"], ["--every", "'often'", "0.01 to 86400"]),
+        (["--history", "x.py", "x.py"], ["'x.py'", "directory"]),
         (["-o", "missing/out.pb.gz", "x.py"], ["'missing'", "no directory"]),
         (["-o", "empty", "x.py"], ["'empty'", "a directory"]),
     ],
