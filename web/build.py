@@ -29,9 +29,8 @@ class CannotBuild(Exception):
 
 
 def run(command, directory, environment):
-    result = subprocess.run(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "universal_newlines": True}
+    result = subprocess.run(command, cwd=directory, env=environment, **output)
     if result.returncode != 0:
         raise CannotBuild("%s failed: %s" % (" ".join(command[:2]), result.stdout.strip()))
     return result.stdout

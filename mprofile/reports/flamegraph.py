@@ -7,7 +7,8 @@ SAFETY  Names come from the program. They reach the page inside base64 only, and
         text, never as markup. Its policy allows no script and no style but its own, and no request.
 TWO     For a difference each measure has its figures in both profiles. The variance is the sum of both; but where both
         are of one recording, what the older one counts as allocated the newer one counts too, so only the variance
-        of what was allocated between them remains.
+        of what was allocated between them remains. Functions are the same if name, file and first line are, or if
+        only the line differs and no other function of the file has that name.
 """
 
 from __future__ import annotations
@@ -86,11 +87,14 @@ def data(
     stacks = Stacks()
     totals = [0.0] * (MEASURES * len(names))
     functions: Dict[int, List[float]] = {}
+    moved = {} if old is None else _moved(profile, old)
     for one, figures in sides:
-        stacks.add([(row.frames, figures(row.flat)) for row in one.rows("stack")])
+        aliases = moved if one is old else {}
+        stacks.add([(row.frames, figures(row.flat)) for row in one.rows("stack")], aliases)
         add_into(totals, figures(one.totals()))
         for row in one.rows("function"):
-            number = stacks.function(Function(row.name, row.filename, row.lineno))
+            function = Function(row.name, row.filename, row.lineno)
+            number = stacks.function(aliases.get(function, function))
             sums = functions.setdefault(number, [0.0] * (2 * len(totals)))
             add_into(sums, figures(row.flat) + figures(row.cumulative))
     judged = [i for i in range(len(totals)) if names[i % len(names)].endswith(("bytes", "blocks"))]
@@ -161,8 +165,27 @@ def _sides(profile: Profile, old: Optional[Profile]) -> List[Tuple[Profile, Call
         and new_meta["recording"] == old_meta["recording"]
         and new_meta["sample_rate"] == old_meta["sample_rate"]
         and new_meta["time_ns"] >= old_meta["time_ns"]
+        and profile.totals().allocated.samples >= old.totals().allocated.samples
     )
     return [(profile, _newer), (old, _older_shared if shared else _older)]
+
+
+def _moved(profile: Profile, old: Profile) -> Dict[Function, Function]:
+    """Functions of `old` that begin at another line in `profile`, for the file was edited: those which are alone in
+    both to have this name and file."""
+    places: List[Dict[Tuple[Optional[str], str], List[Function]]] = []
+    for one in (old, profile):
+        by_name: Dict[Tuple[Optional[str], str], List[Function]] = {}
+        for row in one.rows("function"):
+            function = Function(row.name, row.filename, row.lineno)
+            by_name.setdefault((row.name, row.filename), []).append(function)
+        places.append(by_name)
+    before, after = places
+    return {
+        functions[0]: after[key][0]
+        for key, functions in before.items()
+        if len(functions) == 1 and len(after.get(key, ())) == 1
+    }
 
 
 def _single(measures: Measures) -> List[float]:
@@ -239,9 +262,9 @@ def kind(filename: str) -> int:
 
 def _title(profile: Profile, old: Optional[Profile]) -> str:
     command = recorded(profile).get("command")
-    if command is not None:
-        return command
-    return "Heap profile" if old is None else "Difference of two heap profiles"
+    if old is not None:
+        return "Change of the heap" if command is None else "Change: " + command
+    return "Heap profile" if command is None else command
 
 
 def _facts(profile: Profile) -> List[List[str]]:

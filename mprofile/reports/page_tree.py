@@ -18,7 +18,7 @@ WHY     A tree of all paths of 100,000 deep stacks has millions of nodes, few of
 from __future__ import annotations
 
 import itertools
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mprofile._core import FrameTuple
 
@@ -119,14 +119,18 @@ class Stacks:
             self.sites.append(key)
         return number
 
-    def add(self, stacks: Sequence[Tuple[Sequence[FrameTuple], Sequence[float]]]) -> None:
-        """Add stacks, each with its frames, oldest first, and its figures."""
+    def add(
+        self,
+        stacks: Sequence[Tuple[Sequence[FrameTuple], Sequence[float]]],
+        aliases: Mapping[Function, Function],
+    ) -> None:
+        """Add stacks, each with its frames, oldest first, and its figures. aliases: functions to take for others."""
         known: Dict[int, int] = {}  # by the frame's id, which is its own while `stacks` is there
         for frames, figures in stacks:
             for frame in frames:
                 if id(frame) not in known:
                     function = Function(frame.name, frame.filename, frame.firstlineno or 0)
-                    known[id(frame)] = self._site(function, frame.lineno)
+                    known[id(frame)] = self._site(aliases.get(function, function), frame.lineno)
             self._stacks.append((tuple([known[id(frame)] for frame in frames]), figures))
 
     def _spans(self, columns: Sequence[int]) -> List[Span]:

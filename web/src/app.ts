@@ -23,7 +23,8 @@ class Graph {
   tree: Tree | null = null;
   layout: Layout | null = null;
   lines = false;
-  rootName = "all";
+  /** Function that the root stands for; -1: for everything. */
+  rootFunction = -1;
   private sums: Float64Array | null = null;
   private colors = new Map<number, string>();
 
@@ -31,10 +32,11 @@ class Graph {
     private app: App,
     host: HTMLElement,
     up: boolean,
+    fitted: boolean,
   ) {
     const look = {
       text: (node: number) => this.name(node),
-      detail: (node: number) => app.names.place(this.label(node), this.lines),
+      detail: (node: number) => this.place(node),
       color: (node: number) => this.color(node),
       ink: () => app.ink,
     };
@@ -43,7 +45,7 @@ class Graph {
       zoom: (node: number) => app.zoom(this, node),
       select: (node: number) => app.select(this, node),
     };
-    this.flame = new Flame(host, look, events, up);
+    this.flame = new Flame(host, look, events, up, fitted);
     host.addEventListener("focus", () => (app.current = this));
     host.addEventListener("pointerdown", () => (app.current = this));
   }
@@ -66,11 +68,17 @@ class Graph {
   }
 
   functionOf(node: number): number {
+    if (node === 0) return this.rootFunction;
     return this.app.names.functionOf(this.label(node), this.lines);
   }
 
   name(node: number): string {
-    return node === 0 ? this.rootName : this.app.names.name(this.functionOf(node));
+    return this.app.names.name(this.functionOf(node));
+  }
+
+  place(node: number, full = false): string {
+    const { names } = this.app;
+    return node === 0 ? names.place(this.rootFunction, false, full) : names.place(this.label(node), this.lines, full);
   }
 
   allSums(): Float64Array {
@@ -100,7 +108,7 @@ class Graph {
     const { data, names } = this.app;
     return {
       name: this.name(node),
-      place: names.place(this.label(node), this.lines, true),
+      place: this.place(node, true),
       kind: names.kind(f),
       figures: this.allSums(),
       offset: node * data.stackFigures.length,
@@ -138,13 +146,13 @@ class Graph {
     const figures = new Float64Array(width);
     const found = new Set<number>();
     let value = 0;
-    for (let node = 1; node < tree.size; node++) {
+    for (let node = 0; node < tree.size; node++) {
       const f = this.functionOf(node);
-      if (functions[f]) {
+      if (f >= 0 && functions[f]) {
         nodes[node] = 1;
         found.add(f);
       }
-      const within = inside[tree.parent[node]!]!;
+      const within = node > 0 ? inside[tree.parent[node]!]! : 0;
       inside[node] = within || nodes[node]!;
       if (nodes[node] && !within) {
         value += this.layout!.value[node]!;
@@ -176,9 +184,9 @@ export class App {
     this.names = new Names(data);
     this.state = fromHash(location.hash, data);
     byId("page").hidden = false;
-    this.main = new Graph(this, byId("flame"), this.state.rootAtBottom);
-    this.callers = new Graph(this, byId("callers"), true);
-    this.callees = new Graph(this, byId("callees"), false);
+    this.main = new Graph(this, byId("flame"), this.state.rootAtBottom, false);
+    this.callers = new Graph(this, byId("callers"), true, true);
+    this.callees = new Graph(this, byId("callees"), false, true);
     this.current = this.main;
     this.tooltip = new Tooltip(data, this.figures);
     this.table = new Table(data, this.figures, this.names, {
@@ -248,13 +256,13 @@ export class App {
     this.current = graph;
     const host = byId("chosen");
     if (node < 0) {
-      host.replaceChildren();
+      this.renderHint();
       return;
     }
     const f = graph.functionOf(node);
     const text = this.sentence(graph, node);
     byId("announce").textContent = `${graph.name(node)}, ${text}`;
-    const place = this.names.place(graph.label(node), graph.lines);
+    const place = graph.place(node);
     host.replaceChildren(make("code", "", graph.name(node)), make("span", "", place), make("span", "", text));
     if (f >= 0) {
       const sandwich = () => this.change({ view: "sandwich", focus: f });
@@ -481,12 +489,18 @@ export class App {
     press("[data-widths]", (element) => element.dataset.widths === state.widths);
     press("[data-toggle]", (element) => state[element.dataset.toggle as Toggle]);
     for (const view of ["flame", "table", "sandwich"]) byId(`panel-${view}`).hidden = view !== state.view;
-    for (const name of ["callersFirst", "rootAtBottom"]) {
-      document.querySelector<HTMLButtonElement>(`[data-toggle=${name}]`)!.disabled = state.view !== "flame";
+    const usable: Record<Toggle, boolean> = {
+      callersFirst: state.view === "flame",
+      rootAtBottom: state.view === "flame",
+      programOnly: true,
+      lines: state.view !== "table",
+    };
+    for (const [name, enabled] of Object.entries(usable)) {
+      document.querySelector<HTMLButtonElement>(`[data-toggle=${name}]`)!.disabled = !enabled;
     }
     const query = byId<HTMLInputElement>("query");
     if (query.value.trim() !== state.query) query.value = state.query;
-    byId("chosen").replaceChildren();
+    this.renderHint();
 
     const values = this.figures.stackValues(state.measure, state.unit, state.widths);
     // Search counts on the whole graph in every view, so its share does not depend on the view.
@@ -501,6 +515,14 @@ export class App {
     if (state.view === "flame") this.current = this.main;
     else if (state.view === "sandwich" && this.current === this.main) this.current = this.callees;
     document.title = data.title;
+  }
+
+  private renderHint(): void {
+    const table = this.state.view === "table";
+    const hint = table
+      ? "Click a function for its callers and callees."
+      : "Click a frame to zoom in, point at it for its figures; press ? for more.";
+    byId("chosen").replaceChildren(make("span", "", hint));
   }
 
   private renderMeasures(): void {
@@ -533,7 +555,7 @@ export class App {
       [this.callers, this.around.callers, true],
       [this.callees, this.around.callees, false],
     ] as const) {
-      graph.rootName = this.names.name(focus);
+      graph.rootFunction = focus;
       graph.show(tree, values, lines, up, []);
     }
     const text = this.sentence(this.callees, 0);

@@ -56,6 +56,8 @@ export class Flame {
     private look: Look,
     private events: Events,
     private up: boolean,
+    /** Whether the box is as high as the graph, where there is room. */
+    private fitted: boolean,
   ) {
     host.classList.add("flame");
     this.canvas.setAttribute("aria-hidden", "true");
@@ -90,7 +92,9 @@ export class Flame {
     this.up = up;
     this.selected = -1;
     this.hovered = -1;
-    this.spacer.style.height = `${(layout.deepest + 1) * ROW}px`;
+    const full = (layout.deepest + 1) * ROW;
+    this.spacer.style.height = `${full}px`;
+    if (this.fitted) this.host.style.height = `${full + 2}px`; // its border
     this.jump(zoomed);
     if (turned || up) this.host.scrollTop = up ? this.host.scrollHeight : 0;
     this.draw();

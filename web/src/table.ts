@@ -2,7 +2,7 @@
 // The functions as a table, flat and cumulative. Its figures come from all stacks, also from those folded in the graph.
 
 import { changeColor, functionColor } from "./colors";
-import { Data, MEASURES } from "./decode";
+import { Data, MEASURES, PROGRAM } from "./decode";
 import { byId, button, make, swatch } from "./dom";
 import { Figures, Value } from "./figures";
 import { formatChange, formatInterval, formatShare, formatValue } from "./format";
@@ -37,7 +37,7 @@ export class Table {
 
   /** matches: functions to show; null: all. */
   show(state: State, matches: Uint8Array | null): void {
-    const key = [state.measure, state.unit, state.sort, state.ascending, state.query].join(" ");
+    const key = [state.measure, state.unit, state.sort, state.ascending, state.query, state.programOnly].join(" ");
     if (key !== this.lastKey) this.shown = ROWS;
     this.lastKey = key;
     const lines = this.lines(state, matches);
@@ -60,13 +60,14 @@ export class Table {
     this.element.prepend(caption);
   }
 
-  private lines({ measure, unit, sort, ascending }: State, matches: Uint8Array | null): Line[] {
+  private lines({ measure, unit, sort, ascending, programOnly }: State, matches: Uint8Array | null): Line[] {
     const { tableFunction, tableFigures, width } = this.data;
     const half = MEASURES * width;
     const figures = new Float64Array(2 * half);
     const lines: Line[] = [];
     tableFunction.forEach((f, row) => {
       if (matches && !matches[f]) return;
+      if (programOnly && this.names.kind(f) !== PROGRAM) return;
       tableFigures.forEach((column, c) => (figures[c] = column[row]!));
       const cum = this.figures.value(figures, half, measure, unit);
       if (cum.value <= 0 && cum.old <= 0) return;
@@ -136,7 +137,7 @@ export class Table {
     cell.append(make("b", "", formatValue(value.value, blocks)));
     cell.append(make("span", "part", formatShare(value.value, total.value)));
     if (!this.figures.exact) cell.append(make("span", "range", formatInterval(value.interval, blocks)));
-    cell.style.backgroundSize = `${((80 * value.value) / total.value).toFixed(1)}% 70%`;
+    cell.style.backgroundSize = `${((85 * value.value) / total.value).toFixed(1)}% 3px`;
     return cell;
   }
 }
