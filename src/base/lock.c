@@ -13,13 +13,35 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static bool given_up(const uint32_t *unless)
+static const int64_t PATIENCE_NS = 100000000;
+
+/* Sleeps until the lock may be free; false when it is time to give up. *deadline is 0 before the first hurried sleep.
+ */
+static bool sleep_on(struct mprof_lock *lock, uint32_t *mood, int64_t *deadline)
 {
-    return unless && __atomic_load_n(unless, __ATOMIC_ACQUIRE) != 0;
+    uint32_t now_in = mood ? __atomic_load_n(mood, __ATOMIC_ACQUIRE) : MPROF_LOCK_PATIENT;
+    if (now_in == MPROF_LOCK_REFUSED)
+        return false;
+    if (now_in == MPROF_LOCK_PATIENT) {
+        mprof_os_wait(&lock->word, 2);
+        return true;
+    }
+    int64_t now = mprof_os_monotonic_ns();
+    if (*deadline == 0)
+        *deadline = now + PATIENCE_NS;
+    if (now >= *deadline) {
+        uint32_t expected = MPROF_LOCK_HURRIED;
+        (void)__atomic_compare_exchange_n(mood, &expected, MPROF_LOCK_REFUSED, false, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED);
+        return false;
+    }
+    mprof_os_wait_for(&lock->word, 2, *deadline - now);
+    return true;
 }
 
-MPROF_COLD bool mprof_lock_acquire_slow(struct mprof_lock *lock, const uint32_t *unless)
+MPROF_COLD bool mprof_lock_acquire_slow(struct mprof_lock *lock, uint32_t *mood)
 {
+    int64_t deadline = 0;
     for (int i = 0; i < SPINS; i++) {
         pause_cpu();
         if (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 0 && mprof_lock_try(lock))
@@ -27,9 +49,8 @@ MPROF_COLD bool mprof_lock_acquire_slow(struct mprof_lock *lock, const uint32_t 
     }
     /* From here on the lock is taken as 2: a release then wakes a waiter, at worst one too often. */
     while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0) {
-        if (given_up(unless))
+        if (!sleep_on(lock, mood, &deadline))
             return false;
-        mprof_os_wait(&lock->word, 2);
     }
     return true;
 }

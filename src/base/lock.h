@@ -25,8 +25,12 @@ struct mprof_lock {
         0                                                                                                              \
     }
 
-/* Waits; gives up, false, when it finds the lock held while *unless is not 0. NULL: never gives up. */
-bool mprof_lock_acquire_slow(struct mprof_lock *lock, const uint32_t *unless);
+/* How long to wait for a lock whose holder says so: as long as it takes; a tenth of a second at most; not at all. */
+enum { MPROF_LOCK_PATIENT, MPROF_LOCK_HURRIED, MPROF_LOCK_REFUSED };
+
+/* Waits; false when *mood, which the lock's holder sets, does not let it. Who has waited in vain turns HURRIED into
+ * REFUSED. NULL: patient. */
+bool mprof_lock_acquire_slow(struct mprof_lock *lock, uint32_t *mood);
 
 static inline bool mprof_lock_try(struct mprof_lock *lock)
 {
@@ -40,13 +44,13 @@ static inline void mprof_lock_acquire(struct mprof_lock *lock)
         (void)mprof_lock_acquire_slow(lock, NULL);
 }
 
-/* False: the lock is held and *unless, which its holder sets, is not 0. */
-static inline bool mprof_lock_acquire_unless(struct mprof_lock *lock, const uint32_t *unless)
+/* False: the lock is held, and its holder does not want others to wait for it (any longer). */
+static inline bool mprof_lock_acquire_within(struct mprof_lock *lock, uint32_t *mood)
 {
-    return mprof_likely(mprof_lock_try(lock)) || mprof_lock_acquire_slow(lock, unless);
+    return mprof_likely(mprof_lock_try(lock)) || mprof_lock_acquire_slow(lock, mood);
 }
 
-/* The holder has set the word that others give up on: those who sleep look at it now. */
+/* The holder has set its mood: those who sleep look at it now. */
 static inline void mprof_lock_nudge(struct mprof_lock *lock)
 {
     mprof_os_wake_all(&lock->word);

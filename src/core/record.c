@@ -464,7 +464,8 @@ static bool take_locked(struct mprof_recorder *r, uintptr_t address, struct mpro
     return true;
 }
 
-void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
+/* `pin`: the record may be put back. */
+static void take(uintptr_t address, struct mprof_taken *taken, bool pin)
 {
     struct mprof_recorder *r = &mprof_recorder;
     taken->found = false;
@@ -478,17 +479,39 @@ void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
         taken->found = true;
         taken->rate = r->rate;
         taken->generation = r->generation;
-        taken->prunes = r->prunes;
         taken->birth_shift = r->birth_shift;
-        r->trie.infos[taken->entry.stack].recent = 1; /* the next prune spares the stack, so restore finds it */
+        r->trie.infos[taken->entry.stack].pins += pin; /* no prune takes the stack before it is settled */
     }
     mprof_recorder_unlock(r);
+}
+
+void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
+{
+    take(address, taken, true);
 }
 
 void mprof_recorder_remove(uintptr_t address)
 {
     struct mprof_taken taken;
-    mprof_recorder_take(address, &taken);
+    take(address, &taken, false);
+}
+
+/* Whether the stack of what was taken is still what it was; then it needs its pin no more. */
+static bool unpin_locked(struct mprof_recorder *r, const struct mprof_taken *taken)
+{
+    if (!r->active || taken->generation != r->generation)
+        return false;
+    r->trie.infos[taken->entry.stack].pins--;
+    return true;
+}
+
+void mprof_recorder_settle(const struct mprof_taken *taken)
+{
+    struct mprof_recorder *r = &mprof_recorder;
+    if (!taken->found || !mprof_recorder_enter(r))
+        return; /* during a fork: the pin stays, and with it the stack */
+    (void)unpin_locked(r, taken);
+    mprof_recorder_unlock(r);
 }
 
 void mprof_recorder_restore(const struct mprof_taken *taken)
@@ -502,9 +525,8 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
     }
     struct mprof_live entry = taken->entry;
     uint64_t size = entry.size & MPROF_LIVE_WIDE ? taken->detail.size : entry.size;
-    if (!r->active || taken->generation != r->generation || r->prunes - taken->prunes > 1) {
-        r->drops += r->active;
-    } else if (taken->rate >= r->rate || mprof_sampler_keep(&r->rng, size, taken->rate, r->rate)) {
+    bool current = unpin_locked(r, taken); /* what was cleared or stopped meanwhile is not to come back */
+    if (current && (taken->rate >= r->rate || mprof_sampler_keep(&r->rng, size, taken->rate, r->rate))) {
         int failed = 0;
         entry.key = key_in_units(entry.key, r->birth_shift - taken->birth_shift);
         if (entry.size & MPROF_LIVE_WIDE) {

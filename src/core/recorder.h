@@ -89,13 +89,14 @@ struct mprof_taken {
     struct mprof_detail detail;
     double rate; /* in force when it was taken */
     uint64_t generation;
-    uint64_t prunes;
     unsigned birth_shift;
     bool found;
 };
 
-/* As remove, and keeps what was removed. */
+/* As remove, and keeps what was removed. If something was found, settle or restore must follow. */
 void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken);
+/* The base allocator has moved the block or given it back. Does nothing if nothing was found. */
+void mprof_recorder_settle(const struct mprof_taken *taken);
 /* The base allocator refused: the old block lives on, and its record with it. Does nothing if nothing was found. */
 void mprof_recorder_restore(const struct mprof_taken *taken);
 /* The object at `address` is handed out anew without passing an allocator (a free list): if it has a record, its stack

@@ -4,15 +4,15 @@
  * WHAT    The lock is taken before fork and released after it, so the child's copy of the tables is whole. The child
  *         keeps the parent's live samples, which are its own blocks now, and draws random numbers of its own.
  *
- *             before    forking = 1, lock        everybody who waits for the lock gives up
- *             parent    forking = 0, unlock
- *             child     states of the other threads reclaimed, new random numbers, lock reset, forking = 0
+ *             before    forking = hurried, lock    who waits for the lock waits 0.1 s at most, and the next not at all
+ *             parent    forking = patient, unlock
+ *             child     states of the other threads reclaimed, new random numbers, lock reset, forking = patient
  *
  * WHY     Other libraries have fork handlers too, and some wait in theirs for a thread of their own, which may be on
  *         its way into a hook. If that thread waited for our lock, which the forking thread holds, nobody would ever
- *         move again. So while a fork goes on nobody waits: a new block is counted as dropped, a freed one is put on a
- *         short list (mprof_recorder_defer) for the next holder of the lock. A signal handler that interrupted the
- *         recorder and forks finds the tables half changed: its child forgets them.
+ *         move again. So while a fork goes on nobody waits for long: after that a new block is counted as dropped, a
+ *         freed one is put on a short list (mprof_recorder_defer) for the next holder of the lock. A signal handler
+ *         that interrupted the recorder and forks finds the tables half changed: its child forgets them.
  * LOCKS   the recorder's, from before to after.
  * MEMORY  none. */
 #include "core/recorder_private.h"
@@ -29,7 +29,7 @@ static void before_fork(void)
     interrupted = mprof_tls.busy != 0;
     if (interrupted)
         return;
-    __atomic_store_n(&r->forking, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&r->forking, MPROF_LOCK_HURRIED, __ATOMIC_SEQ_CST);
     mprof_recorder_lock(r);
     mprof_lock_nudge(&r->lock);
 }
@@ -39,7 +39,7 @@ static void after_fork_parent(void)
     struct mprof_recorder *r = &mprof_recorder;
     if (interrupted)
         return;
-    __atomic_store_n(&r->forking, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&r->forking, MPROF_LOCK_PATIENT, __ATOMIC_SEQ_CST);
     mprof_recorder_unlock(r);
 }
 
@@ -64,7 +64,7 @@ static void after_fork_child(void)
     r->options.seeded = false; /* two children must not sample alike */
     r->recording = mprof_os_entropy() | 1;
     __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&r->forking, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&r->forking, MPROF_LOCK_PATIENT, __ATOMIC_SEQ_CST);
     mprof_lock_reset(&r->lock);
     mprof_tls.busy = 0;
 }

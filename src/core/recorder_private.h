@@ -48,7 +48,7 @@ enum { MPROF_STEPS = 4096, MPROF_DEFERRED = 64 };
 
 struct mprof_recorder {
     struct mprof_lock lock;
-    uint32_t forking;        /* atomic: the lock is held for a fork, do not wait for it */
+    uint32_t forking;        /* atomic: mood of the lock (lock.h), hurried while it is held for a fork */
     uint32_t deferred_count; /* atomic: addresses in `deferred` */
     bool active;
     bool exact; /* sample_rate <= 1 */
@@ -154,13 +154,13 @@ static inline void mprof_recorder_lock(struct mprof_recorder *r)
     mprof_recorder_entered(r);
 }
 
-/* As lock, but does not wait while a fork is going on: false then. For what the program's threads run into by
- * themselves. */
+/* As lock, but does not wait for long while a fork is going on: false then. For what the program's threads run into
+ * by themselves. */
 static inline bool mprof_recorder_enter(struct mprof_recorder *r)
 {
     mprof_tls.busy = 1;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (mprof_unlikely(!mprof_lock_acquire_unless(&r->lock, &r->forking))) {
+    if (mprof_unlikely(!mprof_lock_acquire_within(&r->lock, &r->forking))) {
         mprof_tls.busy = 0;
         return false;
     }

@@ -41,7 +41,7 @@ static bool dead(const struct mprof_recorder *r, uint32_t stack)
 {
     const struct mprof_stackrec *record = &r->trie.stacks[stack];
     bool at_peak = record->stamp == r->peak_stamp && record->peak_blocks > 0;
-    return record->live == 0 && !at_peak && r->trie.infos[stack].recent == 0;
+    return record->live == 0 && !at_peak && r->trie.infos[stack].recent == 0 && r->trie.infos[stack].pins == 0;
 }
 
 static void fold(struct mprof_stacktrie *trie, uint32_t from, uint32_t into)

@@ -20,7 +20,7 @@
  * WHY     One hash of nodes by (parent, function, offset) instead of a hash of whole stacks: a stack that differs in
  *         its last frame costs one look-up. Offsets, not lines: a line is resolved once, when its node is made.
  * LOCKS   the caller's.
- * MEMORY  the caller's arena: 24 bytes a node, 72 a stack, 88 more in sampled mode. Nodes and records that no live
+ * MEMORY  the caller's arena: 24 bytes a node, 76 a stack, 88 more in sampled mode. Nodes and records that no live
  *         sample needs are given back by recorder_prune.c and reused. */
 #ifndef MPROF_CORE_STACKTRIE_H
 #define MPROF_CORE_STACKTRIE_H
@@ -69,6 +69,7 @@ struct mprof_stackspread {
 /* Rarely touched. */
 struct mprof_stackinfo {
     uint32_t total_frames; /* of the first capture that ended here */
+    uint32_t pins;         /* reallocs under way that may still put a sample back */
     uint32_t recent;       /* 1: allocated since the last prune; 0: not; MPROF_STACK_FREE: a free slot */
 };
 

@@ -101,6 +101,8 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
     mprof_tls.nested = nested;
     mprof_tls.countdown = countdown;
 
+    if (taken.found && (block || request->size == 0))
+        mprof_recorder_settle(&taken);
     if (block) {
         size_t bytes = kind == CALLOC ? product(count, size) : size;
         if (exact || !mprof_sampler_pass_any(bytes))

@@ -118,10 +118,12 @@ static inline void fake_realloc(uintptr_t old, uintptr_t moved, uint64_t size)
     struct mprof_taken taken = {.found = false};
     if (mprof_recorder_watched(old))
         mprof_recorder_take(old, &taken);
-    if (moved)
+    if (moved) {
+        mprof_recorder_settle(&taken);
         fake_malloc(moved, size);
-    else if (taken.found)
+    } else {
         mprof_recorder_restore(&taken);
+    }
 }
 
 static inline int fake_start(double rate, uint32_t max_frames, uint64_t seed, uint64_t max_live)
