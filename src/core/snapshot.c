@@ -120,15 +120,20 @@ size_t mprof_snapshot_memory(const struct mprof_snapshot *snapshot)
     return snapshot->arena.mapped + MPROF_OS_PAGE;
 }
 
-/* Variances of `samples` samples, each of a block of `size` bytes that is included with probability p. A block of no
- * bytes is sampled as if it had one. */
-static void add_variance(struct mprof_figures *figures, uint64_t size, double rate, double samples)
+/* (1-p)/p^2 */
+double mprof_figures_unsure(uint64_t size, double rate)
 {
+    if (!(rate > 1.0))
+        return 0;
     double exponent = (size ? (double)size : 1.0) / rate;
     double p = -expm1(-exponent);
-    double of_count = exp(-exponent) / (p * p); /* (1-p)/p^2 */
-    figures->bytes_var += samples * of_count * (double)size * (double)size;
-    figures->blocks_var += samples * of_count;
+    return exp(-exponent) / (p * p);
+}
+
+static void add_variance(struct mprof_figures *figures, uint64_t size, double unsure, double samples)
+{
+    figures->bytes_var += samples * unsure * (double)size * (double)size;
+    figures->blocks_var += samples * unsure;
 }
 
 void mprof_figures_add_samples(struct mprof_figures *figures, uint64_t size, double rate, uint64_t samples)
@@ -138,7 +143,7 @@ void mprof_figures_add_samples(struct mprof_figures *figures, uint64_t size, dou
     double p = 1.0;
     if (rate > 1.0) {
         p = -expm1(-(size ? s : 1.0) / rate);
-        add_variance(figures, size, rate, n);
+        add_variance(figures, size, mprof_figures_unsure(size, rate), n);
     }
     figures->bytes += n * s / p;
     figures->blocks += n / p;
@@ -148,9 +153,13 @@ void mprof_figures_add_samples(struct mprof_figures *figures, uint64_t size, dou
 
 void mprof_figures_add_block(struct mprof_figures *figures, const struct mprof_block *block)
 {
+    mprof_figures_add_unsure(figures, block, mprof_figures_unsure(block->size, block->rate));
+}
+
+void mprof_figures_add_unsure(struct mprof_figures *figures, const struct mprof_block *block, double unsure)
+{
     double n = (double)block->samples;
-    if (block->rate > 1.0)
-        add_variance(figures, block->size, block->rate, n);
+    add_variance(figures, block->size, unsure, n);
     figures->bytes += block->bytes;
     figures->blocks += block->blocks;
     figures->seen += n * (double)block->size;

@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-enum { FIRST_CAPACITY = 64 };
+enum { FIRST_CAPACITY = 64, KNOWN = 256 };
 
 struct slot {
     uint32_t position; /* 0: free */
@@ -229,15 +229,34 @@ static int count_frames(struct mprof_snapshot *snapshot)
     return 0;
 }
 
+/* Programs ask for few sizes: what was computed for one is kept for the next. */
+struct known {
+    uint64_t size;
+    double rate; /* 0: free */
+    double unsure;
+};
+
+static double unsure(struct known *known, const struct mprof_block *block)
+{
+    if (!(block->rate > 1.0))
+        return 0;
+    known += (block->size ^ block->size >> 11) / 8 % KNOWN;
+    if (known->size != block->size || known->rate < block->rate || known->rate > block->rate)
+        *known = (struct known){block->size, block->rate, mprof_figures_unsure(block->size, block->rate)};
+    return known->unsure;
+}
+
 static void sum_inuse(struct mprof_snapshot *snapshot)
 {
     struct mprof_stack *stacks = snapshot->stacks.items;
+    struct known known[KNOWN];
+    memset(known, 0, sizeof known);
     for (size_t i = 0; i < snapshot->live.count; i++) {
         struct mprof_block block;
         mprof_snapshot_block(snapshot, i, &block);
         mprof_assert(mprof_snapshot_block_stack(snapshot, i) == block.stack);
         mprof_assert(block.stack < snapshot->stacks.count);
-        mprof_figures_add_block(&stacks[block.stack].inuse, &block);
+        mprof_figures_add_unsure(&stacks[block.stack].inuse, &block, unsure(known, &block));
     }
 }
 

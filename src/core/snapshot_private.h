@@ -46,6 +46,12 @@ struct mprof_builder *mprof_builder_new_limited(size_t limit, uint64_t fail_at, 
 /* Requests that the builder's arena has served or refused so far. */
 uint64_t mprof_builder_requests(const struct mprof_builder *builder);
 
+/* Variance of the number of blocks that one sampled block of this size stands for; a block of no bytes is sampled as if
+ * it had one. 0 for rate <= 1. */
+double mprof_figures_unsure(uint64_t size, double rate);
+/* mprof_figures_add_block for who knows that figure already. */
+void mprof_figures_add_unsure(struct mprof_figures *figures, const struct mprof_block *block, double unsure);
+
 /* Meaning of the birth codes of live entries. Before the first block; without it every code is 0, "unknown". */
 void mprof_builder_set_births(struct mprof_builder *builder, int64_t base_ns, unsigned shift);
 /* Appends n zeroed live entries for the caller to fill; finish takes them as they are. Stacks must be indices that

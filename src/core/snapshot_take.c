@@ -144,6 +144,8 @@ static int copy_recorder(struct mprof_recorder *r, struct copy *c)
 
 /* ---- into the builder ---- */
 
+enum { KNOWN = 256 };
+
 /* New numbers of old nodes, functions, stacks; 0 (stacks: UINT32_MAX) until given. */
 struct renumber {
     struct mprof_builder *builder;
@@ -152,6 +154,12 @@ struct renumber {
     uint32_t *nodes;
     uint32_t *stacks;
     uint32_t *pending; /* path from a node up to one that has its number */
+    struct mprof_arena *scratch;
+    uint32_t stack_count; /* new */
+    struct known {
+        uint64_t size;
+        double p;   /* 0: free */
+    } known[KNOWN]; /* probabilities computed before: programs ask for few sizes */
 };
 
 static int add_string(struct renumber *n, uint32_t old, uint32_t *index)
@@ -213,7 +221,11 @@ static int add_stack(struct renumber *n, uint32_t old)
         stack.peak = figures_of(record->inuse_bytes, record->inuse_blocks, spread ? &spread->inuse : NULL);
     if (add_node(n, record->node, &stack.node) != 0)
         return -1;
-    return mprof_builder_stack(n->builder, &stack, &n->stacks[old]);
+    if (mprof_builder_stack(n->builder, &stack, &n->stacks[old]) != 0)
+        return -1;
+    if (n->stack_count <= n->stacks[old])
+        n->stack_count = n->stacks[old] + 1;
+    return 0;
 }
 
 static int add_stacks(struct renumber *n)
@@ -225,13 +237,21 @@ static int add_stacks(struct renumber *n)
     return 0;
 }
 
-static struct mprof_block full_record(const struct renumber *n, const struct mprof_live *entry)
+static double probability(struct renumber *n, uint64_t size)
+{
+    struct known *known = &n->known[(size ^ size >> 11) / 8 % KNOWN];
+    if (known->size != size || known->p <= 0)
+        *known = (struct known){size, mprof_sampler_probability(size, n->copy->rate)};
+    return known->p;
+}
+
+static struct mprof_block full_record(struct renumber *n, const struct mprof_live *entry)
 {
     const struct copy *c = n->copy;
     const struct mprof_detail *detail =
         entry->size & MPROF_LIVE_WIDE ? &c->details[entry->size & ~MPROF_LIVE_WIDE] : NULL;
     uint64_t size = detail ? detail->size : entry->size;
-    double p = mprof_sampler_probability(size, c->rate);
+    double p = probability(n, size);
     return (struct mprof_block){
         .stack = n->stacks[entry->stack],
         .size = size,
@@ -247,37 +267,54 @@ static struct mprof_block full_record(const struct renumber *n, const struct mpr
     };
 }
 
-static int add_blocks(struct renumber *n)
+/* Where the entries of each new stack begin when they are sorted by stack. NULL: no memory. */
+static size_t *count_entries(const struct renumber *n, size_t *entries, size_t *wide)
 {
     const struct copy *c = n->copy;
-    size_t plain = 0;
-    size_t wide = 0;
+    size_t *starts = mprof_arena_get(n->scratch, (n->stack_count + (size_t)1) * sizeof *starts);
+    if (!starts)
+        return NULL;
     for (size_t i = 0; i < c->live_count; i++) {
         if (c->live[i].key == 0)
             continue;
-        if (c->rate > 1.0 || (c->live[i].size & MPROF_LIVE_WIDE))
-            wide++;
-        else
-            plain++;
+        *entries += 1;
+        *wide += c->rate > 1.0 || (c->live[i].size & MPROF_LIVE_WIDE);
+        starts[n->stacks[c->live[i].stack] + 1]++;
     }
+    for (uint32_t s = 0; s < n->stack_count; s++)
+        starts[s + 1] += starts[s];
+    return starts;
+}
+
+/* In the order of their stacks: whoever sums them up by stack, as the encoder does, then reads and writes memory in
+ * order. */
+static int add_blocks(struct renumber *n)
+{
+    const struct copy *c = n->copy;
+    size_t count = 0;
+    size_t wide = 0;
     struct mprof_live *entries = NULL;
     struct mprof_block *blocks = NULL;
     uint32_t first = 0;
+    uint32_t next = 0;
+    size_t *starts = count_entries(n, &count, &wide);
     mprof_builder_set_births(n->builder, c->start_ns + c->offset_ns, c->birth_shift);
-    if (mprof_builder_reserve_blocks(n->builder, wide, &blocks, &first) != 0 ||
-        mprof_builder_reserve_live(n->builder, plain + wide, &entries) != 0)
+    if (!starts || mprof_builder_reserve_blocks(n->builder, wide, &blocks, &first) != 0 ||
+        mprof_builder_reserve_live(n->builder, count, &entries) != 0)
         return -1;
     for (size_t i = 0; i < c->live_count; i++) {
         const struct mprof_live *entry = &c->live[i];
         if (entry->key == 0)
             continue;
-        *entries = *entry;
-        entries->stack = n->stacks[entry->stack];
+        uint32_t stack = n->stacks[entry->stack];
+        size_t at = starts[stack]++;
+        entries[at] = *entry;
+        entries[at].stack = stack;
         if (c->rate > 1.0 || (entry->size & MPROF_LIVE_WIDE)) {
-            *blocks++ = full_record(n, entry);
-            entries->size = first++ | MPROF_LIVE_WIDE;
+            uint32_t record = wide == count ? (uint32_t)at : next++;
+            blocks[record] = full_record(n, entry);
+            entries[at].size = (first + record) | MPROF_LIVE_WIDE;
         }
-        entries++;
     }
     return 0;
 }
@@ -286,7 +323,7 @@ static struct mprof_snapshot *build(const struct copy *c)
 {
     struct mprof_arena scratch;
     mprof_arena_init(&scratch, 0);
-    struct renumber n = {mprof_builder_new(), c, NULL, NULL, NULL, NULL};
+    struct renumber n = {.builder = mprof_builder_new(), .copy = c, .scratch = &scratch};
     n.functions = mprof_arena_get(&scratch, (c->function_count + (size_t)1) * sizeof *n.functions);
     n.nodes = mprof_arena_get(&scratch, (c->node_count + (size_t)1) * sizeof *n.nodes);
     n.stacks = mprof_arena_get(&scratch, (c->stack_count + (size_t)1) * sizeof *n.stacks);

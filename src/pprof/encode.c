@@ -55,7 +55,7 @@ struct encoder {
     uint32_t function_count;
     uint32_t location_count;
 
-    /* Blocks to write, by stack: order[starts[s]] to order[starts[s + 1] - 1]. */
+    /* Blocks to write, by stack: order[starts[s]] to order[starts[s + 1] - 1]; order NULL: they are in this order. */
     size_t *starts;
     uint32_t *order;
     size_t selected;
@@ -70,6 +70,19 @@ struct encoder {
     struct owned owned[TABLES];
     unsigned owned_count;
 };
+
+/* ---- tables ---- */
+
+/* A zeroed table, given back by free_tables. NULL: no memory. */
+static void *table(struct encoder *e, size_t count, size_t item_size)
+{
+    struct owned *owned = &e->owned[e->owned_count];
+    owned->size = count * item_size;
+    owned->memory = mprof_arena_get(e->arena, owned->size);
+    if (owned->memory)
+        e->owned_count++;
+    return owned->memory;
+}
 
 /* ---- numbers ---- */
 
@@ -245,7 +258,7 @@ static int stack_samples(struct encoder *e, uint32_t index)
     mprof_sizes_clear(&e->sizes);
     for (size_t i = e->starts[index]; i < e->starts[index + 1]; i++) {
         struct mprof_block block;
-        mprof_snapshot_block(e->snapshot, e->order[i], &block);
+        mprof_snapshot_block(e->snapshot, e->order ? e->order[i] : i, &block);
         if (mprof_sizes_add(&e->sizes, &block) < 0)
             return -1;
     }
@@ -263,14 +276,25 @@ static uint32_t chosen(const struct encoder *e, size_t i)
     return e->options->selection ? e->options->selection[i] : (uint32_t)i;
 }
 
-/* Sorts the blocks to write by stack, counting. */
-static void order_blocks(struct encoder *e)
+/* Sorts the blocks to write by stack, counting; a snapshot of the recorder has them sorted. -1: no memory. */
+static int order_blocks(struct encoder *e)
 {
     uint32_t stacks = mprof_snapshot_stack_count(e->snapshot);
-    for (size_t i = 0; i < e->selected; i++)
-        e->starts[mprof_snapshot_block_stack(e->snapshot, chosen(e, i)) + 1]++;
+    uint32_t last = 0;
+    bool sorted = !e->options->selection;
+    for (size_t i = 0; i < e->selected; i++) {
+        uint32_t stack = mprof_snapshot_block_stack(e->snapshot, chosen(e, i));
+        sorted = sorted && last <= stack;
+        last = stack;
+        e->starts[stack + 1]++;
+    }
     for (uint32_t s = 0; s < stacks; s++)
         e->starts[s + 1] += e->starts[s];
+    if (sorted)
+        return 0;
+    e->order = table(e, e->selected + 1, sizeof *e->order);
+    if (!e->order)
+        return -1;
     /* Each start moves to its end while its blocks are placed, and then back. */
     for (size_t i = 0; i < e->selected; i++) {
         uint32_t block = chosen(e, i);
@@ -279,6 +303,7 @@ static void order_blocks(struct encoder *e)
     for (uint32_t s = stacks; s > 0; s--)
         e->starts[s] = e->starts[s - 1];
     e->starts[0] = 0;
+    return 0;
 }
 
 static bool wanted(const struct encoder *e, uint32_t stack)
@@ -417,7 +442,8 @@ static void strings(struct encoder *e)
 
 static int write_profile(struct encoder *e)
 {
-    order_blocks(e);
+    if (order_blocks(e) < 0)
+        return -1;
     header(e);
     for (uint32_t s = 0; s < mprof_snapshot_stack_count(e->snapshot); s++)
         if (wanted(e, s) && stack_samples(e, s) < 0)
@@ -432,17 +458,6 @@ static int write_profile(struct encoder *e)
 
 /* ---- begin and end ---- */
 
-/* A zeroed table, given back by free_tables. NULL: no memory. */
-static void *table(struct encoder *e, size_t count, size_t item_size)
-{
-    struct owned *owned = &e->owned[e->owned_count];
-    owned->size = count * item_size;
-    owned->memory = mprof_arena_get(e->arena, owned->size);
-    if (owned->memory)
-        e->owned_count++;
-    return owned->memory;
-}
-
 static int make_tables(struct encoder *e)
 {
     size_t strings = mprof_snapshot_string_count(e->snapshot);
@@ -455,8 +470,7 @@ static int make_tables(struct encoder *e)
                 (e->strings = table(e, strings + OWN_STRINGS + e->options->comment_count, sizeof *e->strings)) &&
                 (e->functions = table(e, functions, sizeof *e->functions)) &&
                 (e->locations = table(e, nodes, sizeof *e->locations)) &&
-                (e->starts = table(e, stacks + 1, sizeof *e->starts)) &&
-                (e->order = table(e, e->selected + 1, sizeof *e->order));
+                (e->starts = table(e, stacks + 1, sizeof *e->starts));
     return made ? 0 : -1;
 }
 
