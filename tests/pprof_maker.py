@@ -43,6 +43,7 @@ def make_pprof(samples: Sequence[Sample], rate: int = 1, comments: Sequence[str]
     strings: Dict[str, int] = {"": 0}
     functions: Dict[Tuple[str, str, int], int] = {}
     locations: Dict[Call, int] = {}
+    known: Dict[int, bytes] = {}  # by id, which is quicker to look up: `samples` keeps the calls
     tables: List[bytes] = []
     out: List[bytes] = []
 
@@ -62,11 +63,17 @@ def make_pprof(samples: Sequence[Sample], rate: int = 1, comments: Sequence[str]
             tables.append(field(4, field(1, number) + field(4, line)))
         return number
 
+    def place(call: Call) -> bytes:
+        text = known.get(id(call))
+        if text is None:
+            text = known[id(call)] = varint(location(call))
+        return text
+
     kinds = (("alloc_objects", "count"), ("alloc_space", "bytes"), ("inuse_objects", "count"), ("inuse_space", "bytes"))
     for kind, unit in kinds:
         out.append(field(1, field(1, string(kind)) + field(2, string(unit))))
     for sample in samples:
-        places = b"".join(varint(location(call)) for call in reversed(sample.calls))
+        places = b"".join([place(call) for call in reversed(sample.calls)])
         numbers = (sample.allocated, sample.allocated * sample.size, sample.inuse, sample.inuse * sample.size)
         values = b"".join(varint(number) for number in numbers)
         label = field(1, string("bytes")) + field(3, sample.size)

@@ -3,6 +3,7 @@
 
     build.py [--work DIRECTORY] OUTPUT     build; if it cannot be, OUTPUT says why
     build.py --check [--work DIRECTORY]    check the types
+    build.py --module NAME OUTPUT          one module of web/src, its exports in a variable `mprofile`: for tests
     build.py --dist                        build into the source archive that `meson dist` makes
 
 With MPROFILE_PAGE=required in the environment it is an error if the page cannot be built.
@@ -79,11 +80,11 @@ def install(work, everything):
     return environment
 
 
-def bundle(work, environment, name):
+def bundle(work, environment, name, *more):
     """Return src/`name` with all that it imports, minified."""
     esbuild = os.path.join("node_modules", "esbuild", "bin", "esbuild")
     options = ["--bundle", "--minify", "--format=iife", "--charset=ascii", "--target=" + TARGET, "--log-level=warning"]
-    return run(["node", esbuild, os.path.join("src", name), *options], work, environment).strip()
+    return run(["node", esbuild, os.path.join("src", name), *options, *more], work, environment).strip()
 
 
 def csp_hash(text):
@@ -129,6 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", nargs="?", metavar="OUTPUT")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--module", metavar="NAME")
     parser.add_argument("--dist", action="store_true")
     parser.add_argument("--work", default=os.path.join(os.path.dirname(HERE), "build", "web"))
     options = parser.parse_args()
@@ -146,6 +148,10 @@ def main():
             return 0
         if options.output is None:
             parser.error("OUTPUT is missing")
+        if options.module:
+            environment = install(work, everything=False)
+            write(options.output, bundle(work, environment, options.module, "--global-name=mprofile"))
+            return 0
         try:
             page = build(work)
         except CannotBuild as error:
