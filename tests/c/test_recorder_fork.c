@@ -6,8 +6,8 @@
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
 #include "fake_source.h"
-#include "tap.h"
 #include "sanitizer.h"
+#include "tap.h"
 
 #include "core/recorder_private.h"
 #include "core/snapshot.h"
@@ -34,11 +34,12 @@ static void *churn(void *number)
     return NULL;
 }
 
-/* 0: all is well; else which check failed. */
+/* 0: all is well; else which check failed. What the parent has dropped so far is not the child's fault. */
 static int child(void)
 {
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
+    uint64_t drops = totals.drops;
     if (!mprof_recorder_active() || totals.live < KEPT || totals.live > KEPT + WORKERS)
         return 1;
     for (uintptr_t i = 0; i < KEPT; i++)
@@ -50,7 +51,7 @@ static int child(void)
     for (uintptr_t i = 0; i < KEPT; i++)
         fake_malloc(0x1000 + 16 * i, 100);
     mprof_recorder_totals(&totals);
-    if (totals.live != before + KEPT || totals.drops != 0)
+    if (totals.live != before + KEPT || totals.drops != drops)
         return 3;
     if (!mprof_recorder_valid())
         return 4;
@@ -73,7 +74,9 @@ static void test_forks(void)
         pthread_create(&threads[i], NULL, churn, (void *)i);
     int forks = 0;
     bool right = true;
+    int64_t longest = 0;
     for (; forks < FORKS && right; forks++) {
+        int64_t begin = mprof_os_monotonic_ns();
         pid_t pid = fork();
         if (pid < 0)
             bail("cannot fork");
@@ -81,6 +84,8 @@ static void test_forks(void)
             alarm(60); /* a child that waits for a lock for ever fails, too */
             _exit(child());
         }
+        int64_t time = mprof_os_monotonic_ns() - begin;
+        longest = time > longest ? time : longest;
         int status;
         waitpid(pid, &status, 0);
         right = check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "fork %d: child ended with status %x", forks,
@@ -94,7 +99,9 @@ static void test_forks(void)
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
     is_uint(totals.live, KEPT, "the parent has kept its own");
-    is_uint(totals.drops, 0, "and lost nothing");
+    /* Who meets a fork waits a tenth of a second, then gives up; on a busy machine a fork may take that long. */
+    ok(totals.drops == 0 || longest > 50000000, "and lost nothing, if no fork took long");
+    diag("%" PRIu64 " dropped; the longest fork took %.1f ms", totals.drops, (double)longest * 1e-6);
     ok(mprof_recorder_valid(), "invariants");
     mprof_recorder_stop();
 }
