@@ -555,6 +555,19 @@ def test_a_hundred_thousand_stacks(browser: Any, tmp_path_factory: Any, screensh
     assert time.monotonic() - begun < 8.0
 
 
+def test_what_is_folded_is_said(browser: Any, tmp_path: Any) -> None:
+    whole = profile()
+    view = View(browser, write(tmp_path, "folded.html", whole, threshold=0.2)).open()
+    assert "5 of 9 stacks are cut where they fall below 20 % of the whole" in view.text("#notes")
+    assert view.point(0.99, 2) == "" and view.point(0.85, 2).startswith("(folded)")
+    view.open("#view=table")
+    row = next(row for row in whole.rows("function") if row.name == "walk")
+    value = table.format_size(row.cumulative.inuse.bytes)
+    assert dict(view.rows())["walk"][1].startswith(value)  # the table counts everything
+    view.open("#view=sandwich&function=%d" % function_number(view, "walk"))
+    assert f"without {value} in stacks that were cut above it" in view.text("#focus")
+
+
 def test_an_empty_profile(browser: Any, tmp_path: Any) -> None:
     view = View(browser, write(tmp_path, "empty.html", Profile.read(io.BytesIO(make_pprof([]))))).open()
     assert "not in this profile" in view.text("#measures")

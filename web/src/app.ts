@@ -9,7 +9,7 @@ import { Figures } from "./figures";
 import { Flame } from "./flame";
 import { formatChange, formatInterval, formatShare, formatValue } from "./format";
 import { Names } from "./names";
-import { fromHash, State, toHash } from "./state";
+import { fromHash, isKnown, State, toHash } from "./state";
 import { Table } from "./table";
 import { currentTheme, nextTheme, onThemeChange } from "./theme";
 import { isSure, MEASURE_NAMES, Subject, Tooltip } from "./tooltip";
@@ -193,6 +193,7 @@ export class App {
       sort: (by) => {
         const ascending = this.state.sort === by ? !this.state.ascending : by === "name";
         this.change({ sort: by, ascending });
+        document.querySelector<HTMLElement>(`[data-sort=${by}]`)!.focus();
       },
       open: (f) => this.change({ view: "sandwich", focus: f }),
     });
@@ -210,6 +211,19 @@ export class App {
   /** Go to another view. It becomes a step of the browser's history unless it is one of typing. */
   change(update: Partial<State>, step = true): void {
     this.state = { ...this.state, ...update };
+    this.note(step);
+    this.render();
+  }
+
+  /** Look for something else: the graph stays as it is. */
+  private look(query: string): void {
+    this.state = { ...this.state, query };
+    this.note(false);
+    this.renderSearch();
+  }
+
+  /** Put the state into the address. */
+  private note(step: boolean): void {
     const hash = "#" + toHash(this.state, this.data);
     if (hash !== (location.hash || "#")) {
       if (step) {
@@ -219,7 +233,6 @@ export class App {
         location.replace(hash);
       }
     }
-    this.render();
   }
 
   zoom(graph: Graph, node: number): void {
@@ -227,11 +240,7 @@ export class App {
     graph.flame.zoom(node);
     if (graph === this.main) {
       this.state = { ...this.state, zoom: graph.path(node) };
-      const hash = "#" + toHash(this.state, this.data);
-      if (hash !== (location.hash || "#")) {
-        this.depth++;
-        location.hash = hash;
-      }
+      this.note(true);
       this.renderTrail();
     }
   }
@@ -248,8 +257,14 @@ export class App {
   // ---- frames ----
 
   hover(graph: Graph, node: number, x: number, y: number): void {
-    if (node < 0) this.tooltip.hide();
-    else this.tooltip.show(graph.subject(node), this.state.measure, this.state.unit, x, y);
+    if (node < 0) {
+      this.tooltip.hide();
+    } else if (this.tooltip.isOf(graph, node)) {
+      this.tooltip.place(x, y);
+    } else {
+      this.tooltip.show(graph.subject(node), this.state.measure, this.state.unit, x, y);
+      this.tooltip.about(graph, node);
+    }
   }
 
   select(graph: Graph, node: number): void {
@@ -301,13 +316,16 @@ export class App {
     byId("help-figures").textContent = this.figures.exact
       ? "Every block was recorded, so all figures are exact."
       : "The figures are estimates from samples. A 95 % interval holds the true figure in 95 of 100 cases; few samples make it wide.";
+    byId("help-change").hidden = !data.difference || this.figures.exact;
+    byId("help-change").textContent =
+      "A frame is grey if its change may be chance: if the 95 % interval holds zero. Of 100 frames that did not change, up to 5 have a colour all the same.";
     const percent = (data.threshold * 100).toPrecision(1);
     const folding = data.folded
       ? `${data.folded.toLocaleString("en")} of ${data.stacks.toLocaleString("en")} stacks are cut where they fall below ${Number(percent)} % of the whole by every measure; what was cut is shown as (folded). The table counts everything.`
       : `All ${data.stacks.toLocaleString("en")} stacks are shown; nothing is folded (threshold ${Number(percent)} %).`;
     byId("notes").textContent = `${folding} Made by mprofile ${data.version}.`;
     for (let m = 0; m < MEASURES; m++) {
-      const card = button("measure", () => this.change({ measure: m }));
+      const card = button("measure", () => this.measure(m));
       card.dataset.measure = String(m);
       byId("measures").append(card);
     }
@@ -358,7 +376,7 @@ export class App {
       if (this.state.view === "table") this.render();
     });
     const query = byId<HTMLInputElement>("query");
-    query.addEventListener("input", () => this.change({ query: query.value.trim() }, false));
+    query.addEventListener("input", () => this.look(query.value.trim()));
     byId("search").addEventListener("submit", (event) => event.preventDefault());
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => {
@@ -368,6 +386,10 @@ export class App {
       this.state = wanted;
       this.render();
     });
+  }
+
+  private measure(measure: number): void {
+    if (isKnown(this.data, measure)) this.change({ measure });
   }
 
   private view(view: State["view"]): void {
@@ -406,7 +428,7 @@ export class App {
       this.current.flame.select(-1, true);
       if (this.state.query) {
         query.value = "";
-        this.change({ query: "" }, false);
+        this.look("");
       }
       query.blur();
       return;
@@ -419,9 +441,9 @@ export class App {
       "/": () => query.focus(),
       "?": () => help.showModal(),
       "0": () => this.resetZoom(),
-      "1": () => this.change({ measure: 0 }),
-      "2": () => this.change({ measure: 1 }),
-      "3": () => this.change({ measure: 2 }),
+      "1": () => this.measure(0),
+      "2": () => this.measure(1),
+      "3": () => this.measure(2),
       b: () => this.change({ unit: 1 - this.state.unit }),
       g: () => this.change({ view: "flame" }),
       t: () => this.change({ view: "table" }),
@@ -508,9 +530,7 @@ export class App {
     const noun = MEASURE_NAMES[state.measure]!.toLowerCase();
     byId("flame").setAttribute("aria-label", `Flame graph of memory ${noun}`);
     if (state.view === "sandwich") this.renderSandwich(values);
-    const matches = state.query ? this.names.matching(state.query) : null;
-    if (state.view === "table") this.table.show(state, matches);
-    this.renderMatches(matches);
+    this.renderSearch();
     this.renderTrail();
     if (state.view === "flame") this.current = this.main;
     else if (state.view === "sandwich" && this.current === this.main) this.current = this.callees;
@@ -530,7 +550,7 @@ export class App {
     for (const card of document.querySelectorAll<HTMLButtonElement>("[data-measure]")) {
       const m = Number(card.dataset.measure);
       const total = this.figures.total(m, unit);
-      const known = total.value > 0 || total.old > 0;
+      const known = isKnown(this.data, m);
       card.disabled = !known;
       card.setAttribute("aria-pressed", String(m === this.state.measure));
       const range = this.figures.exact ? "" : formatInterval(total.interval, unit === 1);
@@ -541,8 +561,8 @@ export class App {
       const detail = [parts[1], range && `95 %: ${range}`].filter(Boolean).join(" \u00b7 ");
       card.replaceChildren(
         make("span", "label", MEASURE_NAMES[m]! + (blocks ? ", blocks" : "")),
-        make("span", "value", known ? parts[0]! : "not in this profile"),
-        make("span", "range", known ? detail : ""),
+        make("span", "value", known ? parts[0]! : "\u2013"),
+        make("span", "range", known ? detail : "not in this profile"),
       );
     }
   }
@@ -564,10 +584,26 @@ export class App {
       make("code", "", this.names.name(focus)),
       make("span", "", place),
       make("span", "", text),
+      make("span", "", this.missing(values)),
     );
   }
 
-  private renderMatches(matches: Uint8Array | null): void {
+  /** What the two graphs about a function lack of what the table counts: it was cut off. */
+  private missing(values: Float64Array): string {
+    const { measure, unit, widths, focus } = this.state;
+    if (widths !== "new" || values.length === 0) return "";
+    const row = this.data.tableFunction.indexOf(focus);
+    const column = this.data.tableFigures[(MEASURES + measure) * this.data.width + unit]!;
+    const whole = row < 0 ? 0 : column[row]!;
+    const lacking = whole - this.callees.layout!.value[0]!;
+    if (lacking <= whole * 1e-6) return "";
+    return `without ${formatValue(lacking, unit === 1)} in stacks that were cut above it`;
+  }
+
+  private renderSearch(): void {
+    const { state } = this;
+    const matches = state.query ? this.names.matching(state.query) : null;
+    if (state.view === "table") this.table.show(state, matches);
     const found = byId("found");
     for (const graph of [this.main, this.callers, this.callees]) {
       graph.flame.highlight(matches && graph.tree ? graph.match(matches).nodes : null);

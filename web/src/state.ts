@@ -49,6 +49,12 @@ export function defaults(data: Data): State {
   };
 }
 
+/** Whether the profile has anything of a measure. */
+export function isKnown(data: Data, measure: number): boolean {
+  const at = measure * data.width;
+  return data.totals[at]! > 0 || (data.difference && data.totals[at + 2]! > 0);
+}
+
 export function toHash(state: State, data: Data): string {
   const base = defaults(data);
   const words = new URLSearchParams();
@@ -88,6 +94,9 @@ export function fromHash(hash: string, data: Data): State {
   state.ascending = sort.startsWith("-");
   state.sort = SORTS.find((one) => one === sort.replace("-", "")) ?? state.sort;
   if (data.difference) state.widths = pick("widths", WIDTHS, state.widths);
+  if (!isKnown(data, state.measure)) {
+    state.measure = [0, 1, 2].find((measure) => isKnown(data, measure)) ?? state.measure;
+  }
   if (state.view === "sandwich" && state.focus < 0) state.view = "table";
   return state;
 }

@@ -27,11 +27,23 @@ export function isSure({ change, interval }: Value, exact: boolean): boolean {
 
 export class Tooltip {
   private element = byId("tooltip");
+  private owner: object | null = null;
+  private node = -1;
 
   constructor(
     private data: Data,
     private figures: Figures,
   ) {}
+
+  /** Whether what it shows is about this node. */
+  isOf(owner: object, node: number): boolean {
+    return !this.element.hidden && this.owner === owner && this.node === node;
+  }
+
+  about(owner: object, node: number): void {
+    this.owner = owner;
+    this.node = node;
+  }
 
   hide(): void {
     this.element.hidden = true;
@@ -103,7 +115,7 @@ export class Tooltip {
   }
 
   /** Beside the point, inside the window. */
-  private place(x: number, y: number): void {
+  place(x: number, y: number): void {
     const { offsetWidth, offsetHeight, style } = this.element;
     const left = x + 14 + offsetWidth > innerWidth - 8 ? x - 14 - offsetWidth : x + 14;
     const top = y + 16 + offsetHeight > innerHeight - 8 ? y - 16 - offsetHeight : y + 16;
