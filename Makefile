@@ -15,6 +15,7 @@ export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 TOOLS := $(VENV)/.tools
+TESTERS := $(VENV)/.testers
 LINTERS := $(VENV)/.linters
 BROWSER := $(VENV)/.browser
 PACKAGE := $(VENV)/.package
@@ -47,6 +48,10 @@ $(BROWSER): tools/requirements-browser.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-browser.txt
 	@touch $@
 
+$(TESTERS): tools/requirements-test.txt $(TOOLS)
+	$(BIN)/python -m pip install -q -r tools/requirements-test.txt
+	@touch $@
+
 $(LINTERS): tools/requirements-lint.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-lint.txt
 	@touch $@
@@ -73,10 +78,10 @@ test: test-c test-py test-web ## C, Python and browser tests
 test-c: $(C_BUILD)/build.ninja ## C tests alone
 	$(BIN)/meson test -C $(C_BUILD) --print-errorlogs
 
-test-py: $(PACKAGE) ## Python tests alone
+test-py: $(PACKAGE) $(TESTERS) ## Python tests alone
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-test-web: $(PACKAGE) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
+test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
 
 bench: $(C_BUILD)/build.ninja ## micro-benchmarks of the core
@@ -93,7 +98,7 @@ lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc
 format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 
-sanitize: $(PACKAGE) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
+sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
 
 fuzz: $(TOOLS) ## fuzz the pprof decoder for FUZZ_SECONDS (needs clang)

@@ -111,7 +111,7 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
     steps = [
         [interpreter.path, "-m", "venv", venv],
         [*pip, "-U", "pip"],
-        [*pip, "-r", os.path.join("tools", "requirements.txt")],
+        [*pip, "-r", os.path.join("tools", "requirements.txt"), "-r", os.path.join("tools", "requirements-test.txt")],
         [*pip, "--no-build-isolation", "--no-deps", "--force-reinstall",
          "-Cbuild-dir=" + os.path.join(directory, "package"), "."],
         [os.path.join(binaries, "pytest"), "-p", "no:cacheprovider", *pytest_args],
