@@ -17,6 +17,9 @@
 /* Rounding is off by 0.5, and carries 0.5 from the sample before; the rest is for sums of rounded values. */
 #define TOLERANCE 1.5
 
+/* In a second. */
+#define NANOSECONDS INT64_C(1000000000)
+
 struct sample {
     size_t values;
     int64_t value[MPROF_COLUMNS];
@@ -109,6 +112,8 @@ static int read_label(struct mprof_decoder *d, struct sample *sample, const stru
         which++;
     if (which == MPROF_LABELS)
         return 0;
+    if (which == MPROF_LABEL_AGE && !mprof_decode_is(d, unit, mprof_label_unit(which)))
+        return 0; /* somebody else's, in another unit */
     if ((int64_t)number < 0 || (which == MPROF_LABEL_DOMAIN && number > UINT32_MAX))
         return mprof_decode_fail(d, message->start, "label %s is %" PRId64 ", must be 0 to %" PRId64,
                                  mprof_label_name(which), (int64_t)number,
@@ -237,6 +242,17 @@ static bool column_record(const struct mprof_decoder *d, const struct sample *sa
     return true;
 }
 
+/* 0: unknown. */
+static int64_t birth(const struct mprof_decoder *d, const struct sample *sample)
+{
+    uint64_t age = sample->label[MPROF_LABEL_AGE];
+    int64_t birth_ns;
+    if (age == 0 || d->meta.time_ns == 0 || age > INT64_MAX / NANOSECONDS ||
+        __builtin_sub_overflow(d->meta.time_ns, (int64_t)age * NANOSECONDS, &birth_ns))
+        return 0;
+    return birth_ns;
+}
+
 /* A total: from our own labels if they are there, else as if it were a record of blocks. */
 static void total(const struct mprof_decoder *d, const struct sample *sample, unsigned column, unsigned label,
                   struct mprof_figures *figures)
@@ -270,7 +286,7 @@ int mprof_decode_sample(struct mprof_decoder *d, const struct mprof_field *field
     stack.total_frames = frames < UINT32_MAX ? (uint32_t)frames : UINT32_MAX;
     total(d, &sample, MPROF_COLUMN_ALLOC, MPROF_LABEL_ALLOC, &stack.alloc);
     total(d, &sample, MPROF_COLUMN_PEAK, MPROF_LABEL_PEAK, &stack.peak);
-    struct mprof_block block = {.domain = (uint32_t)sample.label[MPROF_LABEL_DOMAIN]};
+    struct mprof_block block = {.domain = (uint32_t)sample.label[MPROF_LABEL_DOMAIN], .birth_ns = birth(d, &sample)};
     if (mprof_builder_stack(d->builder, &stack, &block.stack) < 0)
         return mprof_decode_no_memory(d);
     if (column_record(d, &sample, MPROF_COLUMN_INUSE, &block) && mprof_builder_block(d->builder, &block) < 0)

@@ -19,8 +19,8 @@
 #include <stdio.h>
 
 enum { META_COMMENTS = 7, META_COMMENT_SIZE = 64 };
-/* Strings that are not the snapshot's: columns, labels, "", space, count, bytes, <unknown>, the binary. */
-enum { OWN_STRINGS = MPROF_COLUMNS + MPROF_LABELS + 6 + META_COMMENTS };
+/* Strings that are not the snapshot's: columns, labels, "", space, count, bytes, seconds, <unknown>, the binary. */
+enum { OWN_STRINGS = MPROF_COLUMNS + MPROF_LABELS + 7 + META_COMMENTS };
 
 struct text {
     const char *bytes;
@@ -63,6 +63,7 @@ struct encoder {
     uint32_t label_key[MPROF_LABELS];
     uint32_t bytes_unit;
     uint32_t count_unit;
+    uint32_t seconds_unit; /* 0: not named yet */
     uint32_t no_frame;
     double carry_bytes; /* what rounding has left over so far */
     double carry_blocks;
@@ -185,6 +186,15 @@ static size_t sample_begin(struct encoder *e, const int64_t *values)
     return mark;
 }
 
+static uint32_t unit_string(struct encoder *e, const char *unit)
+{
+    if (unit[0] != 's')
+        return unit[0] == 'b' ? e->bytes_unit : e->count_unit;
+    if (e->seconds_unit == 0)
+        e->seconds_unit = own_string(e, unit, strlen(unit));
+    return e->seconds_unit;
+}
+
 static void label(struct encoder *e, unsigned which, uint64_t value)
 {
     const char *name = mprof_label_name(which);
@@ -195,7 +205,7 @@ static void label(struct encoder *e, unsigned which, uint64_t value)
     mprof_out_number(&e->out, MPROF_TAG_KEY, e->label_key[which]);
     mprof_out_number(&e->out, MPROF_TAG_NUMBER, value);
     if (unit)
-        mprof_out_number(&e->out, MPROF_TAG_UNIT, unit[0] == 'b' ? e->bytes_unit : e->count_unit);
+        mprof_out_number(&e->out, MPROF_TAG_UNIT, unit_string(e, unit));
     mprof_out_end(&e->out, mark);
 }
 
@@ -246,6 +256,8 @@ static void size_sample(struct encoder *e, const struct mprof_size *size)
         label(e, MPROF_LABEL_DOMAIN, size->domain);
     if (size->rate != e->period)
         label(e, MPROF_LABEL_RATE, size->rate);
+    if (size->age != 0)
+        label(e, MPROF_LABEL_AGE, mprof_age_bound(size->age));
     mprof_out_end(&e->out, mark);
 }
 
@@ -493,7 +505,7 @@ int mprof_pprof_encode(const struct mprof_snapshot *snapshot, const struct mprof
     e.out.arena = e.path.arena = arena;
     e.period = mprof_sizes_whole_rate(mprof_snapshot_meta(snapshot)->sample_rate);
     e.selected = e.options->selection ? e.options->selected : mprof_snapshot_block_count(snapshot);
-    mprof_sizes_init(&e.sizes, arena);
+    mprof_sizes_init(&e.sizes, arena, mprof_snapshot_meta(snapshot)->time_ns);
     int code = e.selected > UINT32_MAX || make_tables(&e) < 0 || write_profile(&e) < 0 ? -1 : 0;
     free_tables(&e);
     if (code == 0) {

@@ -2,7 +2,7 @@
 /* encode.h -- a snapshot as a pprof profile.
  *
  * WHAT    Bytes of a Profile message (layout.h), without gzip. What is in use comes back from mprof_pprof_decode as it
- *         was, sample by sample; totals ever allocated and at the peak come back rounded to whole bytes and blocks.
+ *         was, sample by sample, with ages rounded down (layout.h); totals ever allocated and at the peak come back rounded to whole bytes and blocks.
  *         Names that are not UTF-8 (lone surrogates) are written with backslash escapes (utf8.h).
  * WHY     Rounding is carried on from one sample to the next, so that the file's in-use total is the rounded total of
  *         the snapshot and not the sum of thousands of roundings.

@@ -5,19 +5,24 @@
  *
  *             location ids     values                                  numeric labels
  *           | leaf ... root |  peak, alloc columns; in-use zero     |  total_frames, alloc_*, peak_*   one a stack
- *           | leaf ... root |  in-use columns; the others zero      |  bytes, domain, rate             one a size
+ *           | leaf ... root |  in-use columns; the others zero      |  bytes, domain, rate, age        one a size and age
  *
  *         Values are estimates of what the program allocated, not counts of samples. The labels of the first kind say
  *         what the columns cannot: numbers of samples and standard errors. `bytes` of the second kind is the size of
- *         one block; `rate` is there where a record was sampled at another rate than the profile's period.
+ *         one block; `rate` is there where a record was sampled at another rate than the profile's period. `age` is how
+ *         long the blocks have lived, in seconds, rounded down to one of mprof_age_bounds; where it is missing, less
+ *         than a second or unknown.
  * WHY     Go's tools show the last column by default, so in-use bytes come last, and the four columns of Go's own heap
- *         profiles stay together and in their order. Their tag filters know a numeric label named `bytes`.
+ *         profiles stay together and in their order. Their tag filters know a numeric label named `bytes`, and
+ *         `-tagfocus age=1min:` for what has lived for a minute or more. Ages are coarse, and coarser as they grow, so
+ *         that a stack's records are at most MPROF_AGES times as many as its sizes.
  * LOCKS   none.
  * MEMORY  none. */
 #ifndef MPROF_PPROF_LAYOUT_H
 #define MPROF_PPROF_LAYOUT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     MPROF_PROFILE_SAMPLE_TYPE = 1,
@@ -74,6 +79,7 @@ enum mprof_label {
     MPROF_LABEL_BYTES,
     MPROF_LABEL_DOMAIN,
     MPROF_LABEL_RATE,
+    MPROF_LABEL_AGE,
     MPROF_LABEL_TOTAL_FRAMES,
     MPROF_LABEL_ALLOC, /* + one of enum mprof_label_detail */
     MPROF_LABEL_PEAK = MPROF_LABEL_ALLOC + 4,
@@ -94,6 +100,7 @@ static inline const char *mprof_label_name(unsigned label)
         [MPROF_LABEL_BYTES] = "bytes",
         [MPROF_LABEL_DOMAIN] = "domain",
         [MPROF_LABEL_RATE] = "rate",
+        [MPROF_LABEL_AGE] = "age",
         [MPROF_LABEL_TOTAL_FRAMES] = "total_frames",
         [MPROF_LABEL_ALLOC + MPROF_DETAIL_SAMPLES] = "alloc_samples",
         [MPROF_LABEL_ALLOC + MPROF_DETAIL_SEEN] = "alloc_seen",
@@ -113,6 +120,8 @@ static inline const char *mprof_label_unit(unsigned label)
     switch (label) {
     case MPROF_LABEL_DOMAIN:
         return NULL;
+    case MPROF_LABEL_AGE:
+        return "seconds";
     case MPROF_LABEL_BYTES:
     case MPROF_LABEL_RATE:
     case MPROF_LABEL_ALLOC + MPROF_DETAIL_SEEN:
@@ -123,6 +132,15 @@ static inline const char *mprof_label_unit(unsigned label)
     default:
         return "count";
     }
+}
+
+/* Where classes of ages begin, in seconds. */
+enum { MPROF_AGES = 7 };
+
+static inline uint32_t mprof_age_bound(unsigned class)
+{
+    static const uint32_t bounds[MPROF_AGES] = {0, 1, 10, 60, 600, 3600, 21600};
+    return bounds[class];
 }
 
 /* A stack without frames is one location of a function of this name, in a file of this name, at line 0. */

@@ -4,20 +4,21 @@
 
 #include "base/os.h"
 #include "pprof/idmap.h"
+#include "pprof/layout.h"
 
 #include <math.h>
 #include <string.h>
 
-void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena)
+void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena, int64_t now_ns)
 {
-    *sizes = (struct mprof_sizes){.arena = arena, .secret = mprof_os_entropy() | 1};
+    *sizes = (struct mprof_sizes){.arena = arena, .secret = mprof_os_entropy() | 1, .now_ns = now_ns};
 }
 
 void mprof_sizes_free(struct mprof_sizes *sizes)
 {
     mprof_arena_put(sizes->arena, sizes->items, sizes->capacity * sizeof *sizes->items);
     mprof_arena_put(sizes->arena, sizes->slots, sizes->slot_count * sizeof *sizes->slots);
-    mprof_sizes_init(sizes, sizes->arena);
+    mprof_sizes_init(sizes, sizes->arena, sizes->now_ns);
 }
 
 uint64_t mprof_sizes_whole_rate(double rate)
@@ -27,16 +28,29 @@ uint64_t mprof_sizes_whole_rate(double rate)
     return rate < 0x1p62 ? (uint64_t)llround(rate) : UINT64_C(1) << 62;
 }
 
-/* Slot of an item of this identity, or the free slot where it would be. */
-static uint32_t *probe(const struct mprof_sizes *sizes, uint64_t size, uint64_t rate, uint32_t domain)
+/* The class of ages that a block born then is in. Clocks may be set back: before its birth it is young. */
+static uint32_t age_of(int64_t now_ns, int64_t birth_ns)
 {
-    uint64_t hash = mprof_idmap_fold(size, sizes->secret);
-    hash = mprof_idmap_fold(hash ^ rate, sizes->secret);
-    hash = mprof_idmap_fold(hash ^ domain, sizes->secret);
+    if (now_ns == 0 || birth_ns == 0 || birth_ns >= now_ns)
+        return 0;
+    uint64_t seconds = ((uint64_t)now_ns - (uint64_t)birth_ns) / 1000000000;
+    uint32_t age = MPROF_AGES - 1;
+    while (seconds < mprof_age_bound(age))
+        age--;
+    return age;
+}
+
+/* Slot of the item that has the identity of this one, or the free slot where it would be. */
+static uint32_t *probe(const struct mprof_sizes *sizes, const struct mprof_size *wanted)
+{
+    uint64_t hash = mprof_idmap_fold(wanted->size, sizes->secret);
+    hash = mprof_idmap_fold(hash ^ wanted->rate, sizes->secret);
+    hash = mprof_idmap_fold(hash ^ ((uint64_t)wanted->age << 32 | wanted->domain), sizes->secret);
     size_t at = (size_t)(hash ^ hash >> 32) & (sizes->slot_count - 1);
     for (; sizes->slots[at] != 0; at = (at + 1) & (sizes->slot_count - 1)) {
         const struct mprof_size *item = &sizes->items[sizes->slots[at] - 1];
-        if (item->size == size && item->rate == rate && item->domain == domain)
+        if (item->size == wanted->size && item->rate == wanted->rate && item->domain == wanted->domain &&
+            item->age == wanted->age)
             break;
     }
     return &sizes->slots[at];
@@ -63,7 +77,7 @@ static int grow(struct mprof_sizes *sizes)
     sizes->slots = slots;
     sizes->slot_count = 2 * capacity;
     for (size_t i = 0; i < sizes->count; i++) {
-        uint32_t *slot = probe(sizes, items[i].size, items[i].rate, items[i].domain);
+        uint32_t *slot = probe(sizes, &items[i]);
         *slot = (uint32_t)i + 1;
         items[i].slot = (uint32_t)(slot - slots);
     }
@@ -74,11 +88,14 @@ int mprof_sizes_add(struct mprof_sizes *sizes, const struct mprof_block *block)
 {
     if (sizes->count == sizes->capacity && grow(sizes) < 0)
         return -1;
-    uint64_t rate = mprof_sizes_whole_rate(block->rate);
-    uint32_t *slot = probe(sizes, block->size, rate, block->domain);
+    struct mprof_size wanted = {.size = block->size,
+                                .rate = mprof_sizes_whole_rate(block->rate),
+                                .domain = block->domain,
+                                .age = age_of(sizes->now_ns, block->birth_ns)};
+    uint32_t *slot = probe(sizes, &wanted);
     if (*slot == 0) {
-        sizes->items[sizes->count] = (struct mprof_size){
-            .size = block->size, .rate = rate, .domain = block->domain, .slot = (uint32_t)(slot - sizes->slots)};
+        wanted.slot = (uint32_t)(slot - sizes->slots);
+        sizes->items[sizes->count] = wanted;
         *slot = (uint32_t)++sizes->count;
     }
     struct mprof_size *item = &sizes->items[*slot - 1];
@@ -93,6 +110,8 @@ static bool before(const struct mprof_size *a, const struct mprof_size *b)
         return a->domain < b->domain;
     if (a->rate != b->rate)
         return a->rate < b->rate;
+    if (a->age != b->age)
+        return a->age < b->age;
     return a->size < b->size;
 }
 
@@ -131,6 +150,12 @@ static unsigned class_of(uint64_t size)
     return class;
 }
 
+static bool same_class(const struct mprof_size *a, const struct mprof_size *b)
+{
+    return a->rate == 1 && b->rate == 1 && a->domain == b->domain && a->age == b->age &&
+           class_of(a->size) == class_of(b->size);
+}
+
 /* Sums neighbours of one class into the first of them. */
 static void sum_classes(struct mprof_sizes *sizes)
 {
@@ -138,8 +163,7 @@ static void sum_classes(struct mprof_sizes *sizes)
     for (size_t i = 0; i < sizes->count;) {
         struct mprof_size sum = sizes->items[i++];
         bool mixed = false;
-        while (sum.rate == 1 && i < sizes->count && sizes->items[i].rate == 1 && sizes->items[i].domain == sum.domain &&
-               class_of(sizes->items[i].size) == class_of(sum.size)) {
+        while (i < sizes->count && same_class(&sum, &sizes->items[i])) {
             sum.bytes += sizes->items[i].bytes;
             sum.blocks += sizes->items[i].blocks;
             mixed = true;
@@ -155,13 +179,15 @@ static void sum_classes(struct mprof_sizes *sizes)
 
 void mprof_sizes_finish(struct mprof_sizes *sizes)
 {
-    size_t exact = 0;
+    size_t exact[MPROF_AGES] = {0};
+    bool many = false;
     for (size_t i = 0; i < sizes->count; i++) {
-        sizes->slots[sizes->items[i].slot] = 0;
-        exact += sizes->items[i].rate == 1;
+        const struct mprof_size *item = &sizes->items[i];
+        sizes->slots[item->slot] = 0;
+        many = (item->rate == 1 && ++exact[item->age] > MPROF_SIZES_EXACT) || many;
     }
     sort(sizes->items, sizes->count);
-    if (exact > MPROF_SIZES_EXACT)
+    if (many)
         sum_classes(sizes);
 }
 

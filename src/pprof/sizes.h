@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* sizes.h -- the blocks of one stack, summed by size.
+/* sizes.h -- the blocks of one stack, summed by size and age.
  *
- * WHAT    add() each block record, finish() gives one item for each (domain, rate, size), sorted in this order. More
- *         than MPROF_SIZES_EXACT sizes of blocks that were all recorded (rate 1) are summed up into classes of sizes
+ * WHAT    add() each block record, finish() gives one item for each (domain, rate, age, size), sorted in this order.
+ *         Ages are the classes of layout.h. More than MPROF_SIZES_EXACT sizes of one age, of blocks that were all
+ *         recorded (rate 1), are summed up, in all ages, into classes of sizes
  *         from 2^k to below 2^(k+1), each under its mean size. Sampled blocks keep their sizes: the weight of a sample
  *         depends on it.
  * WHY     A file of every block of a large program would be as large as the program. A hash finds the item, so that
@@ -26,6 +27,7 @@ struct mprof_size {
     double bytes;
     double blocks;
     uint32_t domain;
+    uint32_t age;  /* class of ages */
     uint32_t slot; /* while adding */
 };
 
@@ -37,9 +39,10 @@ struct mprof_sizes {
     uint32_t *slots; /* 1 + index of an item; 0: free */
     size_t slot_count;
     uint64_t secret; /* of the hash */
+    int64_t now_ns;  /* what ages count to; 0: unknown, and so are they */
 };
 
-void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena);
+void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena, int64_t now_ns);
 void mprof_sizes_free(struct mprof_sizes *sizes);
 /* 0, or -1 when memory is exhausted. */
 int mprof_sizes_add(struct mprof_sizes *sizes, const struct mprof_block *block);

@@ -22,6 +22,9 @@ static uint64_t draw(uint64_t below)
     return (z ^ (z >> 31)) % below;
 }
 
+/* When profiles are taken. */
+#define TIME INT64_C(1700000000000000001)
+
 enum { MIXED_RATES = 1, FEW_SIZES = 2, LARGE_SIZES = 4, FEW_BLOCKS = 8 };
 
 static uint64_t random_size(unsigned kind)
@@ -40,6 +43,8 @@ static void add_blocks(struct mprof_builder *builder, uint32_t stack, uint64_t c
         struct mprof_block block = {.stack = stack, .size = random_size(kind), .samples = 1, .rate = own};
         if (draw(8) == 0)
             block.domain = (uint32_t)(draw(2) || kind & FEW_SIZES ? draw(3) : draw(UINT32_MAX));
+        if (draw(3))
+            block.birth_ns = TIME - (int64_t)draw(UINT64_C(1) << draw(46)); /* up to a day before */
         mprof_figures_add_samples(&figures, block.size, own, 1);
         block.blocks = figures.blocks;
         block.bytes = figures.bytes;
@@ -89,7 +94,7 @@ static struct mprof_snapshot *random_snapshot(uint64_t seed, double rate, uint32
                               .drops = draw(2) * draw(UINT64_MAX),
                               .thinnings = draw(3),
                               .start_ns = (int64_t)draw(1u << 31) * 1000000000,
-                              .time_ns = (int64_t)draw(1u << 31) * 1000000001,
+                              .time_ns = TIME,
                               .peak_ns = -(int64_t)draw(1u << 31),
                               .recording = draw(UINT64_MAX)};
     struct mprof_snapshot *snapshot = mprof_builder_finish(builder, &meta);
@@ -137,14 +142,26 @@ static bool same_total(const struct mprof_figures *wrote, const struct mprof_fig
            same(read->bytes_var, bytes_error * bytes_error) && same(read->blocks_var, blocks_error * blocks_error);
 }
 
+/* How long ago a block was born, as a file says it: in seconds, rounded down to one of seven. */
+static int64_t age_of(const struct mprof_block *block)
+{
+    static const int64_t bounds[] = {21600, 3600, 600, 60, 10, 1};
+    for (unsigned i = 0; block->birth_ns != 0 && i < sizeof bounds / sizeof *bounds; i++)
+        if (TIME - block->birth_ns >= bounds[i] * 1000000000)
+            return bounds[i];
+    return 0;
+}
+
 static bool block_before(const struct mprof_block *a, const struct mprof_block *b)
 {
     if (a->domain != b->domain)
         return a->domain < b->domain;
+    if (age_of(a) != age_of(b))
+        return age_of(a) < age_of(b);
     return same(a->rate, b->rate) ? a->size < b->size : a->rate < b->rate;
 }
 
-/* The blocks of a stack, one record for each (domain, rate, size), in this order. */
+/* The blocks of a stack, one record for each (domain, age, rate, size), in this order. */
 static size_t grouped(const struct mprof_snapshot *snapshot, uint32_t stack, struct mprof_block *groups, size_t room)
 {
     size_t count = 0;
@@ -184,6 +201,7 @@ static bool same_blocks(const struct mprof_snapshot *a, const struct mprof_snaps
         mprof_figures_add_samples(&figures, wrote[i].size, wrote[i].rate, wrote[i].samples);
         fine = check(read[i].size == wrote[i].size && read[i].domain == wrote[i].domain &&
                          same(read[i].rate, wrote[i].rate) && read[i].samples == wrote[i].samples &&
+                         read[i].birth_ns == (age_of(&wrote[i]) ? TIME - age_of(&wrote[i]) * 1000000000 : 0) &&
                          same(read[i].blocks, figures.blocks) && same(read[i].bytes, figures.bytes),
                      "stack %u: %" PRIu64 " of size %" PRIu64 " rate %g bytes %.17g; read %" PRIu64 " of size %" PRIu64
                      " rate %g bytes %.17g",

@@ -199,6 +199,34 @@ static void test_known_bytes(void)
     mprof_snapshot_decref(snapshot);
 }
 
+/* A label `age` counts in seconds; in any other unit it is somebody else's. */
+static void test_age(void)
+{
+    static const struct {
+        const char *label;
+        int64_t birth_ns;
+    } cases[] = {
+        {"3{1:7 3:60 4:8}", INT64_C(1699999940000000000)},
+        {"3{1:7 3:37 4:8}", INT64_C(1699999963000000000)},
+        {"3{1:7 3:60 4:9}", 0},
+        {"3{1:7 3:-60 4:9}", 0},
+        {"3{1:7 3:60}", 0},
+        {"3{1:7 3:0 4:8}", 0},
+        {"3{1:7 3:9223372036854775807 4:8}", 0},
+        {"", 0},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        struct mprof_block block;
+        snprintf(text, sizeof text, STRINGS "6\"age\" 6\"seconds\" 6\"minutes\" " TYPES CODE "2{1[1] 2[1 8] %s} %s",
+                 cases[i].label, "9:1700000000000000000");
+        struct mprof_snapshot *s = must_read(text);
+        mprof_snapshot_block(s, 0, &block);
+        is_int(block.birth_ns, cases[i].birth_ns, "birth of a block with the label %s", cases[i].label);
+        mprof_snapshot_decref(s);
+    }
+}
+
 static void test_go(void)
 {
     /* Strings last, parts in an odd order, sparse ids, inlining, unpacked values, unknown fields. */
@@ -527,6 +555,7 @@ int main(void)
 {
     test_known_bytes();
     test_go();
+    test_age();
     test_inference();
     test_columns();
     test_errors();
