@@ -7,8 +7,8 @@
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
 #include "fake_source.h"
-#include "tap.h"
 #include "sanitizer.h"
+#include "tap.h"
 
 #include "core/recorder_private.h"
 #include "core/snapshot.h"
