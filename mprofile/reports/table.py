@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A profile as a table of plain text.
+"""A profile as a table of text.
 
-render() is a pure function of the profile. The figures of a sampled profile are estimates: each size and count stands
-with the interval that holds the true one with a probability of 95 %. An exact profile has no such columns.
+render() is a pure function of the profile (and, if asked for, of source files). The figures of a sampled profile are
+estimates: each size and count stands with the interval that holds the true one with a probability of 95 %. An exact
+profile has no such columns.
 
 FLAT    what was allocated in the line, function or file itself; CUM also what was allocated by what it called. Shares
         are of the whole heap by the same measure.
@@ -10,22 +11,34 @@ FLAT    what was allocated in the line, function or file itself; CUM also what w
 
 from __future__ import annotations
 
-import datetime
-import re
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from mprofile._sizes import UNITS
 from mprofile.profile import Figures, Measures, Profile, Row
+from mprofile.reports.groups import BY, EVERYTHING, Selection, rows, totals
+from mprofile.reports.head import LEVEL, head, sampling
+from mprofile.reports.names import count_range, format_count, format_size, printable, recorded, short, size_range
+from mprofile.reports.source import Source
+from mprofile.reports.styled import Line, plain, tail_of
 
-__all__ = ["BY", "SORTS", "render"]
-
-BY = ("line", "function", "file", "stack")
-
-LEVEL = 0.95
-PREFIX = "mprofile: "
-
-# Directories that say nothing to a reader: of installed packages and of the standard library.
-_LIBRARY = re.compile(r".*/(?:site-packages|dist-packages|lib(?:64)?/python3\.[0-9]+t?)/(?=.)", re.DOTALL)
+__all__ = [
+    "BY",
+    "COLUMNS",
+    "SORTS",
+    "Sort",
+    "View",
+    "count_range",
+    "format_size",
+    "lines",
+    "printable",
+    "recorded",
+    "render",
+    "sampling",
+    "selected",
+    "share",
+    "short",
+    "size_range",
+    "where",
+]
 
 
 class Sort(NamedTuple):
@@ -57,52 +70,33 @@ SORTS: Dict[str, Sort] = {
     "count": Sort("blocks in use", lambda measures: measures.inuse, True),
 }
 
+#: What a column can show, of the row itself; "cum" or "cum-" and the name: with what it called.
+_PLAIN = ("flat", "interval", "share", "inuse", "allocated", "peak", "blocks", "average")
+COLUMNS = _PLAIN + tuple("cum" if name == "flat" else "cum-" + name for name in _PLAIN)
+DEFAULT = ("flat", "interval", "share", "cum", "cum-interval", "cum-share")
+#: Columns to leave out one after the other where there is little room, and the room that a name shall have.
+_SPARE = ("cum-interval", "cum-share", "share", "interval")
+_NAME_ROOM = 24
 
-def format_count(value: float) -> str:
-    return "{:,.0f}".format(value)
-
-
-def _scale(size: float) -> int:
-    """The power of 1024 in which `size` is written: the one that leaves at most three digits before the point."""
-    power = 0
-    while size >= 1023.95 and power < len(UNITS) - 1:
-        size /= 1024
-        power += 1
-    return power
+_TITLES = {"interval": "95 % interval", "inuse": "in use", "peak": "at peak"}
 
 
-def format_size(size: float) -> str:
-    return size_range(size, size).partition("..")[2]
+class View(NamedTuple):
+    """What to show of a profile, and how.
 
+    by: one of BY. sort: one of SORTS. limit: most rows, None: all. cumulative: sort by what rows have with what they
+    called. columns: some of COLUMNS; None: the usual ones, as many as there is room for. source: show lines of source
+    code. width: columns of the terminal; None: as wide as it gets.
+    """
 
-def size_range(low: float, high: float) -> str:
-    """Both ends in the unit of the upper one: 5.9..7.0 MiB."""
-    power = _scale(high)
-    digits = 1 if power else 0
-    return "{:.{}f}..{:.{}f} {}".format(low / 1024**power, digits, high / 1024**power, digits, UNITS[power])
-
-
-def count_range(low: float, high: float) -> str:
-    return "{}..{}".format(format_count(low), format_count(high))
-
-
-def printable(text: str) -> str:
-    """`text` with escapes for what would break a line or a terminal: names come from the program."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
-def short(filename: str, directory: str) -> str:
-    """A file's name for reading: without the directory it was run from, or that of the library it belongs to."""
-    if directory and filename.startswith(directory + "/"):
-        relative = filename[len(directory) + 1 :]
-        if _LIBRARY.match("/" + relative) is None:
-            return printable(relative)
-    return printable(_LIBRARY.sub("", filename, count=1))
+    by: str = "function"
+    sort: str = "inuse"
+    limit: Optional[int] = 20
+    selection: Selection = EVERYTHING
+    cumulative: bool = False
+    columns: Optional[Sequence[str]] = None
+    source: bool = False
+    width: Optional[int] = None
 
 
 def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: int = 20) -> str:
@@ -110,94 +104,63 @@ def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: i
 
     by: one of BY; sort: one of SORTS; limit: most rows to show, at least 1. KeyError or ValueError for anything else.
     """
-    order = SORTS[sort]
-    total = order.value(profile.totals())
-    rows = sorted(
-        profile.rows(by), key=lambda row: (-order.value(row.flat), -order.value(row.cumulative))
-    )
-    rows = [row for row in rows if order.value(row.cumulative) > 0]
+    return plain(lines(profile, View(by, sort, limit)))
+
+
+def sorted_rows(profile: Profile, view: View) -> List[Row]:
+    """The rows that have anything, in the view's order."""
+    order = SORTS[view.sort]
+    # Each row makes its figures anew when it is asked for them.
+    ranked = []
+    for row in rows(profile, view.by, view.selection):
+        values = (order.value(row.flat), order.value(row.cumulative))
+        if values[1] > 0:
+            ranked.append((values[::-1] if view.cumulative else values, row))
+    ranked.sort(key=lambda pair: (-pair[0][0], -pair[0][1]))
+    return [row for _, row in ranked]
+
+
+def lines(profile: Profile, view: View) -> List[Line]:
+    """Return head and table."""
+    order = SORTS[view.sort]
     exact = profile.meta["sample_rate"] <= 1
     directory = recorded(profile).get("directory", "")
-    lines = head(profile)
-    lines.append("")
-    lines.append("{} by {}{}".format(order.title, by, "" if exact else ", with 95 % intervals"))
-    lines.append("")
-    shown = rows[:limit]
+    total = order.value(profile.totals())
+    found = sorted_rows(profile, view)
+    result = head(profile)
+    if view.selection:
+        result.append(selected(profile, view.selection, order, total, exact))
+    result.append([])
+    result.append([("{} by {}{}".format(order.title, view.by, "" if exact else ", with 95 % intervals"), "head")])
+    result.append([])
+    shown = found[: view.limit]
     if not shown:
-        lines.append("  nothing")
-    elif by == "stack":
-        lines += stacks(shown, order, total, exact, directory)
+        result.append([("  nothing", "")])
+    elif view.by == "stack":
+        result += stacks(profile, shown, view, total, exact, directory)
     else:
-        lines += table(shown, by, order, total, exact, directory)
-    if len(rows) > len(shown):
-        rest = sum(order.value(row.flat) for row in rows[limit:])
-        lines.append("")
-        lines.append(
-            "  {:,} more with {} ({})".format(len(rows) - len(shown), order.show(rest), share(rest, total))
-        )
-    return "\n".join(lines) + "\n"
+        result += table(profile, shown, view, total, exact, directory)
+    if len(found) > len(shown):
+        rest = sum(order.value(row.flat) for row in found[len(shown) :])
+        text = "  {:,} more with {} ({})".format(len(found) - len(shown), order.show(rest), share(rest, total))
+        result += [[], [(text, "quiet")]]
+    return result
 
 
-def recorded(profile: Profile) -> Dict[str, str]:
-    """What `mprofile run` noted in the profile's comments, by key."""
-    notes = {}
-    for comment in profile.comments:
-        key, separator, value = comment.partition("=")
-        if comment.startswith(PREFIX) and separator:
-            notes[key[len(PREFIX) :]] = value
-    return notes
-
-
-def head(profile: Profile) -> List[str]:
-    """How the profile was recorded, and its totals."""
-    meta = profile.meta
-    notes = recorded(profile)
-    lines = []
-    if "command" in notes:
-        lines.append("program    " + printable(notes["command"]))
-    facts = []
-    if meta["time_ns"]:
-        moment = datetime.datetime.fromtimestamp(meta["time_ns"] // 10**9, datetime.timezone.utc)
-        facts.append(moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
-    if "interpreter" in notes:
-        facts.append(notes["interpreter"])
-    if "pid" in notes:
-        facts.append("pid " + notes["pid"])
-    if "duration" in notes:
-        facts.append("after " + notes["duration"])
-    if facts:
-        lines.append("recorded   " + printable(", ".join(facts)))
-    lines.append("sampling   " + sampling(profile))
-    if meta["thinnings"]:
-        lines.append("           samples became too many: the mean was doubled {:,} times".format(meta["thinnings"]))
-    if meta["drops"]:
-        lines.append("           {:,} samples were lost for want of memory".format(meta["drops"]))
-    totals = profile.totals()
-    exact = meta["sample_rate"] <= 1
-    for title, figures in (("in use", totals.inuse), ("at peak", totals.peak), ("allocated", totals.allocated)):
-        lines.append("{:<11}{}".format(title, total_line(figures, exact)))
-    return lines
-
-
-def sampling(profile: Profile) -> str:
-    meta = profile.meta
-    frames = ", stacks of up to {:,} frames".format(meta["max_frames"]) if meta["max_frames"] else ""
-    if meta["sample_rate"] <= 1:
-        return "none, every block was recorded" + frames
-    rate = format_size(meta["sample_rate"]).replace(".0 ", " ")
-    return "one sample in {} on average".format(rate) + frames
-
-
-def total_line(figures: Figures, exact: bool) -> str:
-    if exact:
-        return "{:>9} in {} blocks".format(format_size(figures.bytes), format_count(figures.blocks))
-    return "{:>9} ({}) in {} blocks ({}), from {:,} samples".format(
-        format_size(figures.bytes),
-        size_range(*figures.bytes_interval(LEVEL)),
-        format_count(figures.blocks),
-        count_range(*figures.blocks_interval(LEVEL)),
-        figures.samples,
-    )
+def selected(profile: Profile, selection: Selection, order: Sort, total: float, exact: bool) -> Line:
+    """How much of the heap the stacks have that are kept."""
+    measures = totals(profile, selection)
+    value = order.value(measures)
+    line = [("{:<11}".format("selected"), "head"), ("{:>9}".format(order.show(value)), "size")]
+    if not exact:
+        line.append((" ({})".format(order.show_interval(order.interval(measures))), "range"))
+    words = []
+    if selection.focus is not None:
+        words.append("with {}".format(printable(repr(selection.focus.pattern))))
+    if selection.ignore is not None:
+        words.append("without {}".format(printable(repr(selection.ignore.pattern))))
+    line.append((", {} of {}: stacks {}".format(share(value, total), order.title, " and ".join(words)), ""))
+    return line
 
 
 def share(value: float, total: float) -> str:
@@ -210,41 +173,103 @@ def cells(measures: Measures, order: Sort, total: float, exact: bool) -> List[st
     return [order.show(value), *interval, share(value, total)]
 
 
-def table(rows: Sequence[Row], by: str, order: Sort, total: float, exact: bool, directory: str) -> List[str]:
-    interval = [] if exact else ["95 % interval"]
-    lines = [["flat", *interval, "share", "cum", *interval, "share"]]
-    for row in rows:
-        lines.append(cells(row.flat, order, total, exact) + cells(row.cumulative, order, total, exact))
-    names = [by] + [where(row, by, directory) for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    half = len(widths) // 2
-    result = []
-    for line, name in zip(lines, names):
-        padded = [cell.rjust(width) for cell, width in zip(line, widths)]
-        result.append("  {}    {}    {}".format("  ".join(padded[:half]), "  ".join(padded[half:]), name))
+def cell(row: Row, column: str, order: Sort, total: float) -> Tuple[str, str]:
+    """The text of one column, and what it is."""
+    measures = row.cumulative if column.startswith("cum") else row.flat
+    name = column[4:] if column.startswith("cum-") else column
+    figures = order.figures(measures)
+    if name in ("flat", "cum"):
+        return order.show(order.value(measures)), "size"
+    if name == "interval":
+        return order.show_interval(order.interval(measures)), "range"
+    if name == "share":
+        return share(order.value(measures), total), "share"
+    if name == "blocks":
+        return format_count(figures.blocks), ""
+    if name == "average":
+        return format_size(figures.bytes / figures.blocks) if figures.blocks > 0 else "-", ""
+    one: Figures = getattr(measures, name)
+    return format_size(one.bytes), "size"
+
+
+def title_of(column: str) -> str:
+    if column in ("cum-interval", "cum-share"):
+        column = column[4:]  # they stand beside "cum"
+    prefix, _, name = column.rpartition("-")
+    return (prefix + " " if prefix else "") + _TITLES.get(name, name)
+
+
+def table(profile: Profile, found: Sequence[Row], view: View, total: float, exact: bool, directory: str) -> List[Line]:
+    order = SORTS[view.sort]
+    columns = list(DEFAULT if view.columns is None else view.columns)
+    if exact:
+        columns = [name for name in columns if not name.endswith("interval")]
+    body = {name: [cell(row, name, order, total) for row in found] for name in columns}
+    widths = {name: max([len(title_of(name))] + [len(text) for text, _ in body[name]]) for name in columns}
+    if view.columns is None and view.width is not None:
+        for name in _SPARE:
+            if name in columns and sum(widths[one] + 2 for one in columns) + 6 + _NAME_ROOM > view.width:
+                columns.remove(name)
+
+    def row_line(texts: Sequence[Tuple[str, str]]) -> Line:
+        line: Line = []
+        before = None
+        for name, (text, what) in zip(columns, texts):
+            cumulative = name.startswith("cum")
+            gap = "    " if before is not None and before != cumulative else "  "
+            before = cumulative
+            line.append((gap, ""))
+            line.append((text.rjust(widths[name]), what))
+        return line
+
+    names = [where(row, view.by, directory) for row in found]
+    sources = ["" for _ in found]
+    if view.source and view.by == "line":
+        source = Source(profile)
+        sources = [source.line(row.filename, row.lineno) for row in found]
+    column = min(60, max(sum(len(text) for text, _ in name) for name in names))
+    result = [[*row_line([(title_of(name), "head") for name in columns]), ("    ", ""), (view.by, "head")]]
+    for number, (name_line, text) in enumerate(zip(names, sources)):
+        line = [*row_line([body[name][number] for name in columns]), ("    ", ""), *name_line]
+        if text:
+            used = sum(len(part) for part, _ in name_line)
+            line.append((" " * max(0, column - used) + "  | " + text, "source"))
+        result.append(line)
     return result
 
 
-def where(row: Row, by: str, directory: str) -> str:
+def where(row: Row, by: str, directory: str) -> Line:
+    if by in ("module", "package"):
+        return [(printable(row.name or ""), "name")]
     place = short(row.filename, directory)
     if row.lineno:
         place += ":{}".format(row.lineno)
     if row.name is None:
-        return place
-    name = printable(row.name)
-    return "{}  {}".format(name, place) if by == "function" else "{}  {}".format(place, name)
+        return [(place, "place")]
+    name = (printable(row.name), "name")
+    return [name, ("  ", ""), (place, "place")] if by == "function" else [(place, "place"), ("  ", ""), name]
 
 
-def stacks(rows: Sequence[Row], order: Sort, total: float, exact: bool, directory: str) -> List[str]:
+def stacks(profile: Profile, found: Sequence[Row], view: View, total: float, exact: bool, directory: str) -> List[Line]:
     """One paragraph a stack: its figures, then its frames as in a traceback, the most recent last."""
-    result: List[str] = []
-    for row in rows:
+    order = SORTS[view.sort]
+    source = Source(profile) if view.source else None
+    result: List[Line] = []
+    for row in found:
         if result:
-            result.append("")
+            result.append([])
         value, *interval, part = cells(row.flat, order, total, exact)
-        ends = " ({})".format(interval[0]) if interval else ""
-        result.append("  {}{}, {}".format(value, ends, part))
+        line = [("  ", ""), (value, "size")]
+        if interval:
+            line.append((" ({})".format(interval[0]), "range"))
+        result.append([*line, (", ", ""), (part, "share")])
         for frame in row.frames:
             place = "{}:{}".format(short(frame.filename, directory), frame.lineno)
-            result.append("    {}  {}".format(place, printable(frame.name)) if frame.name else "    " + place)
+            line = [("    ", ""), (place if view.width is None else tail_of(place, view.width - 4), "place")]
+            if frame.name:
+                line += [("  ", ""), (printable(frame.name), "name")]
+            text = source.line(frame.filename, frame.lineno) if source is not None else ""
+            if text:
+                line.append(("  | " + text, "source"))
+            result.append(line)
     return result

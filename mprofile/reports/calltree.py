@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""A profile as a call tree of text, from the root to what allocates, with what is small folded.
+
+WHAT    A node is a function (or line, file, module, package) on one path from the root; its total is that of all
+        stacks through it. The nodes with the largest totals are shown. As no node has more than its parent, the
+        parents of what is shown are shown as well. What a node has beyond the children that are shown is one line,
+        "folded".
+
+            10.0 MiB  100.0 %  main  app.py:1
+             6.0 MiB   60.0 %  |- load  app.py:20
+             4.0 MiB   40.0 %  `- 3 folded
+
+CHAINS  An only child with all that its parent has stands below it, not further to the right: deep stacks stay readable.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Dict, List, Optional, Tuple
+
+from mprofile.profile import Measures, Profile, Row
+from mprofile.reports.groups import BOTH, FLAT, Place, key_of
+from mprofile.reports.head import head
+from mprofile.reports.names import recorded
+from mprofile.reports.source import Source
+from mprofile.reports.styled import Line
+from mprofile.reports.table import SORTS, View, selected, share, where
+
+__all__ = ["Node", "build", "lines"]
+
+
+class Node:
+    """row: what the node is. sums: of all stacks through it. own: of those that end there. children: by their keys."""
+
+    __slots__ = ("children", "key", "own", "sums")
+
+    def __init__(self, key: Place) -> None:
+        self.key = key
+        self.sums = [0.0] * 18
+        self.own: Optional[List[float]] = None
+        self.children: Dict[Place, Node] = {}
+
+    def row(self, profile: Profile) -> Row:
+        """The node as a row: cumulative is its total, flat what ends there."""
+        own = self.own if self.own is not None else [0.0] * 18
+        return Row(*self.key, (), BOTH.pack(*own, *self.sums), 0, profile._sampling)
+
+    def measures(self, profile: Profile) -> Measures:
+        return self.row(profile).cumulative
+
+
+def build(profile: Profile, view: View) -> Node:
+    """The whole tree of the stacks that are kept; its root has no name."""
+    key = key_of(view.by, recorded(profile).get("directory", ""))
+    known: Dict[int, Place] = {}
+    root = Node(("", 0, None))
+    stacks = view.selection.of(profile.rows("stack")) if view.selection else profile.rows("stack")
+    for row in stacks:
+        figures = FLAT.unpack_from(row._data, row._offset)
+        node = root
+        node.sums = [a + b for a, b in zip(node.sums, figures)]
+        for frame in row.frames:
+            name = known.get(id(frame))
+            if name is None:
+                name = known[id(frame)] = key(frame)
+            # A file that calls itself, a recursion: one node, as long as it goes on.
+            if view.by != "line" and node.key == name and node is not root:
+                continue
+            child = node.children.get(name)
+            if child is None:
+                child = node.children[name] = Node(name)
+            node = child
+            node.sums = [a + b for a, b in zip(node.sums, figures)]
+        node.own = list(figures) if node.own is None else [a + b for a, b in zip(node.own, figures)]
+    return root
+
+
+def largest(profile: Profile, root: Node, view: View) -> Dict[int, float]:
+    """The totals of the nodes to show, by id."""
+    order = SORTS[view.sort]
+    chosen: Dict[int, float] = {}
+    waiting = [
+        (-order.value(child.measures(profile)), number, child) for number, child in enumerate(root.children.values())
+    ]
+    heapq.heapify(waiting)
+    number = len(waiting)
+    while waiting and (view.limit is None or len(chosen) < view.limit):
+        value, _, node = heapq.heappop(waiting)
+        if value >= 0:
+            break
+        chosen[id(node)] = -value
+        for child in node.children.values():
+            number += 1
+            heapq.heappush(waiting, (-order.value(child.measures(profile)), number, child))
+    return chosen
+
+
+def lines(profile: Profile, view: View) -> List[Line]:
+    """Return head and tree. The view's columns count for nothing."""
+    order = SORTS[view.sort]
+    exact = profile.meta["sample_rate"] <= 1
+    directory = recorded(profile).get("directory", "")
+    total = order.value(profile.totals())
+    root = build(profile, view)
+    chosen = largest(profile, root, view)
+    source = Source(profile) if view.source and view.by == "line" else None
+    result = head(profile)
+    if view.selection:
+        result.append(selected(profile, view.selection, order, total, exact))
+    title = "{} by {}, from the root{}".format(order.title, view.by, "" if exact else ", with 95 % intervals")
+    result += [[], [(title, "head")], []]
+    table: List[Tuple[str, str, str, Line]] = []
+    # (node or None for what is folded, value, how many are folded, indentation, whether it is a branch, the last one)
+    waiting: List[Tuple[Optional[Node], float, int, str, bool, bool]] = []
+
+    def put_children(node: Node, indent: str, value: float) -> None:
+        shown = sorted((one for one in node.children.values() if id(one) in chosen), key=lambda one: -chosen[id(one)])
+        hidden = [order.value(one.measures(profile)) for one in node.children.values() if id(one) not in chosen]
+        hidden = [one for one in hidden if one > 0]
+        entries: List[Tuple[Optional[Node], float, int]] = [(one, chosen[id(one)], 0) for one in shown]
+        if hidden:
+            entries.append((None, sum(hidden), len(hidden)))
+        chain = len(entries) == 1 and bool(shown) and entries[0][1] >= value * (1 - 1e-9)
+        for place in range(len(entries) - 1, -1, -1):
+            branch = not chain and node is not root
+            waiting.append((*entries[place], indent, branch, place == len(entries) - 1))
+
+    put_children(root, "", 0.0)
+    while waiting:
+        node, value, folded, indent, branch, last = waiting.pop()
+        mark = ("`- " if last else "|- ") if branch else ""
+        if node is None:
+            name: Line = [("{:,} folded".format(folded), "quiet")]
+            flat = interval = ""
+        else:
+            row = node.row(profile)
+            name = where(row, view.by, directory)
+            text = source.line(row.filename, row.lineno) if source is not None else ""
+            if text:
+                name = [*name, ("  | " + text, "source")]
+            own = order.value(row.flat)
+            flat = order.show(own) if own > 0 else ""
+            interval = "" if exact else order.show_interval(order.interval(row.cumulative))
+            put_children(node, indent + (("   " if last else "|  ") if branch else ""), value)
+        table.append(
+            (
+                order.show(value),
+                interval,
+                flat,
+                [(share(value, total).rjust(7), "share"), (indent + mark, "quiet"), *name],
+            )
+        )
+    if not table:
+        return [*result, [("  nothing", "")]]
+    widths = [
+        max(len(title), *(len(row[i]) for row in table)) for i, title in enumerate(("cum", "95 % interval", "flat"))
+    ]
+    head_line = [("  " + "cum".rjust(widths[0]), "head")]
+    if not exact:
+        head_line.append(("  " + "95 % interval".rjust(widths[1]), "head"))
+    head_line += [("    share", "head"), ("  " + "flat".rjust(widths[2]), "head"), ("    " + view.by, "head")]
+    result.append(head_line)
+    for shown_value, interval, flat, (part, mark_part, *name) in table:
+        line = [("  " + shown_value.rjust(widths[0]), "size")]
+        if not exact:
+            line.append(("  " + interval.rjust(widths[1]), "range"))
+        result.append(
+            [*line, ("  " + part[0], "share"), ("  " + flat.rjust(widths[2]), ""), ("    ", ""), mark_part, *name]
+        )
+    return result

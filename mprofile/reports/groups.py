@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The rows of a profile: by everything a report can group by, of all stacks or of some.
+
+WHAT    Profile.rows() groups by line, function, file and stack, in C. What it does not know is done here, from the
+        rows of the stacks: modules and packages, and rows of those stacks only that a Selection keeps.
+NAMES   A module is named after its file, as it would be imported from the directory that the program ran in or from
+        a library directory. The package is the first part of that. A file elsewhere stays a path without its suffix,
+        and its package is the directory: where its import path began is not known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from typing import Callable, Dict, Hashable, List, NamedTuple, Optional, Pattern, Tuple
+
+from mprofile._core import FrameTuple
+from mprofile.profile import KEYS, Measures, Profile, Row
+from mprofile.reports.names import recorded, short
+
+__all__ = [
+    "BY",
+    "BOTH",
+    "EVERYTHING",
+    "FLAT",
+    "Place",
+    "Selection",
+    "key_of",
+    "module_of",
+    "package_of",
+    "rows",
+    "totals",
+]
+
+BY = ("line", "function", "file", "module", "package", "stack")
+
+#: What a row is: filename, line, name.
+Place = Tuple[str, int, Optional[str]]
+
+# Three measures of six figures, flat and cumulative.
+FLAT = struct.Struct("18d")
+BOTH = struct.Struct("36d")
+
+_FROZEN = re.compile(r"<frozen (.*)>\Z", re.DOTALL)
+_SUFFIX = re.compile(r"\.(?:py[cwx]?|so)\Z")
+
+
+class Selection(NamedTuple):
+    """Stacks with a frame that `focus` matches and none that `ignore` matches, in the function's or file's name."""
+
+    focus: Optional[Pattern[str]] = None
+    ignore: Optional[Pattern[str]] = None
+
+    def __bool__(self) -> bool:
+        return self.focus is not None or self.ignore is not None
+
+    def of(self, stacks: List[Row]) -> List[Row]:
+        known: Dict[int, Tuple[bool, bool]] = {}  # by the frame's id, which is its own while `stacks` is there
+        kept = []
+        for row in stacks:
+            focused = self.focus is None
+            ignored = False
+            for frame in row.frames:
+                found = known.get(id(frame))
+                if found is None:
+                    found = known[id(frame)] = (_matches(self.focus, frame), _matches(self.ignore, frame))
+                focused = focused or found[0]
+                ignored = ignored or found[1]
+            if focused and not ignored:
+                kept.append(row)
+        return kept
+
+
+EVERYTHING = Selection()
+
+
+def _matches(pattern: Optional[Pattern[str]], frame: FrameTuple) -> bool:
+    if pattern is None:
+        return False
+    return pattern.search(frame.filename) is not None or (
+        frame.name is not None and pattern.search(frame.name) is not None
+    )
+
+
+def module_of(filename: str, directory: str) -> str:
+    """The name of the module in a file, as far as it can be told. directory: that the program ran in, or ""."""
+    frozen = _FROZEN.match(filename)
+    if frozen is not None:
+        return frozen.group(1)
+    place = short(filename, directory)
+    if place.startswith("<"):
+        return place
+    place = _SUFFIX.sub("", place)
+    if place.startswith("/"):
+        return place
+    parts = place.split("/")
+    if parts[-1] == "__init__" and len(parts) > 1:
+        parts.pop()
+    return ".".join(parts)
+
+
+def package_of(filename: str, directory: str) -> str:
+    """The first part of the module's name; the directory of a file elsewhere."""
+    module = module_of(filename, directory)
+    if module.startswith("/"):
+        return os.path.dirname(module)
+    return module if module.startswith("<") else module.partition(".")[0]
+
+
+def key_of(by: str, directory: str) -> Callable[[FrameTuple], Place]:
+    """What tells, for a frame, the row it belongs to: a tuple (filename, lineno, name)."""
+    if by == "line":
+        return lambda frame: (frame.filename, frame.lineno, frame.name)
+    if by == "function":
+        return lambda frame: (frame.filename, frame.firstlineno or 0, frame.name)
+    if by == "file":
+        return lambda frame: (frame.filename, 0, None)
+    if by == "module":
+        return lambda frame: ("", 0, module_of(frame.filename, directory))
+    if by == "package":
+        return lambda frame: ("", 0, package_of(frame.filename, directory))
+    raise ValueError("rows are by {}, not by {!r}".format(", ".join(BY), by))
+
+
+def rows(profile: Profile, by: str, selection: Selection = EVERYTHING) -> List[Row]:
+    """Return the rows by one of BY (ValueError for anything else), in no particular order.
+
+    Rows by module and package have their name in `name`, and no file.
+    """
+    if by in KEYS and not selection:
+        return profile.rows(by)
+    stacks = selection.of(profile.rows("stack"))
+    if by == "stack":
+        return stacks
+    return _regroup(profile, stacks, key_of(by, recorded(profile).get("directory", "")), by == "line")
+
+
+def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Place], line: bool) -> List[Row]:
+    known: Dict[int, Hashable] = {}
+    shown: Dict[Hashable, Place] = {}
+    flat: Dict[Hashable, List[float]] = {}
+    cumulative: Dict[Hashable, List[float]] = {}
+    for row in stacks:
+        figures = FLAT.unpack_from(row._data, row._offset)
+        groups = []
+        for frame in row.frames:
+            group = known.get(id(frame))
+            if group is None:
+                found = key(frame)
+                # Several functions can share a line; it is one row, with the first one's name.
+                group = known[id(frame)] = found[:2] if line else found
+                shown.setdefault(group, found)
+            groups.append(group)
+        _add(flat, groups[-1], figures)
+        for group in set(groups):
+            _add(cumulative, group, figures)
+    nothing = [0.0] * 18
+    return [
+        Row(*shown[group], (), BOTH.pack(*flat.get(group, nothing), *sums), 0, profile._sampling)
+        for group, sums in cumulative.items()
+    ]
+
+
+def _add(sums: Dict[Hashable, List[float]], group: Hashable, figures: Tuple[float, ...]) -> None:
+    own = sums.get(group)
+    sums[group] = list(figures) if own is None else [a + b for a, b in zip(own, figures)]
+
+
+def totals(profile: Profile, selection: Selection = EVERYTHING) -> Measures:
+    """The sums over the stacks that are kept."""
+    if not selection:
+        return profile.totals()
+    sums = [0.0] * 18
+    for row in selection.of(profile.rows("stack")):
+        sums = [a + b for a, b in zip(sums, FLAT.unpack_from(row._data, row._offset))]
+    return Row("", 0, None, (), BOTH.pack(*sums, *sums), 0, profile._sampling).flat
