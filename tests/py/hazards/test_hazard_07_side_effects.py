@@ -65,9 +65,9 @@ def test_hazard_07_a_hook_makes_no_objects(rate: int) -> None:
 
     collections = []
     with recording(sample_rate=rate):
+        gc.collect()
         for _ in range(5):
             deeper(20)
-        gc.collect()
         gc.callbacks.append(lambda phase, info: collections.append(phase))
         references = sys.getrefcount(deeper.__code__)
         objects = gc.get_count()[0]

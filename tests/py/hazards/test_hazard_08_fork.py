@@ -42,7 +42,8 @@ def in_fork(body: Callable[[], None], seconds: float = 20.0) -> None:
 @pytest.mark.parametrize("rate", EVERYTHING)
 @isolated
 def test_hazard_08_fork_while_other_threads_record(rate: int) -> None:
-    """One of the threads is in the profiler, with its lock, at most of these forks."""
+    """At these forks one of the threads is often in the profiler, with its lock: nothing else ever holds it up."""
+    import _hazard_below as below
     import _hazard_foreign as foreign
     import _hazard_mem as mem
 
@@ -59,13 +60,45 @@ def test_hazard_08_fork_while_other_threads_record(rate: int) -> None:
         kept = mem.many(RAW, 5003, 10)
         assert len(blocks(5003)) == 10
 
+    below.install(RAW)
+    below.slot(101)
     with recording(sample_rate=rate):
-        foreign.hammer(3, 3000)
-        for _ in range(40):
+        for beginning in (foreign.hammer, foreign.tap):
+            beginning(3, 101)
+            for _ in range(25):
+                in_fork(body)
+            rounds, faults = foreign.rest()
+            assert rounds > 1000 and faults == 0
+            assert blocks(*range(101, 165)) == []
+
+
+@isolated
+def test_hazard_08_fork_while_another_thread_takes_snapshots() -> None:
+    """The one thing that keeps the profiler's lock for long, and without the GIL."""
+    import threading
+
+    import _hazard_mem as mem
+
+    from mprofile import _core
+
+    def reader() -> None:
+        while not stop.is_set():
+            _core._get_traces()
+
+    def body() -> None:
+        assert _core._valid()
+        assert len(_core._get_traces()) >= 200000
+
+    stop = threading.Event()
+    with recording():
+        kept = mem.many(RAW, 16, 200000)
+        thread = threading.Thread(target=reader)
+        thread.start()
+        for _ in range(20):
             in_fork(body)
-        rounds, faults = foreign.rest()
-        assert rounds > 1000 and faults == 0
-        assert blocks(*range(3000, 3064)) == []
+        stop.set()
+        thread.join()
+        mem.release(RAW, kept)
 
 
 @pytest.mark.parametrize("rate", EVERYTHING)

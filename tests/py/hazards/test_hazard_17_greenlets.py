@@ -13,37 +13,33 @@ from harness import blocks, isolated, recording
 @pytest.mark.parametrize("rate", [0, 2])
 @isolated
 def test_hazard_17_each_greenlet_has_its_own_stack(rate: int) -> None:
-    """Greenlets at different depths take turns; each allocates under its own frames, also right after a switch."""
+    """Greenlets take turns, two at each depth; each allocates under its own frames, also right after a switch."""
     import greenlet
 
-    def deep(depth: int, number: int) -> None:
-        if depth:
-            deeper[number % 2](depth - 1, number)
-            return
-        for turn in range(5):
+    def bottom(number: int) -> None:
+        for _ in range(5):
             kept.append(bytearray(5000 + number))
             hub.switch()
             kept.append(bytearray(5000 + number))
 
     def even(depth: int, number: int) -> None:
-        deep(depth, number)
+        even(depth - 1, number) if depth else bottom(number)
 
     def odd(depth: int, number: int) -> None:
-        deep(depth, number)
+        odd(depth - 1, number) if depth else bottom(number)
 
     kept: List[bytearray] = []
-    deeper: Any = (even, odd)
+    functions: Any = (even, odd)
     hub = greenlet.getcurrent()
     with recording(sample_rate=rate):
-        greenlets = [greenlet.greenlet(deep) for _ in range(8)]
-        started = [False] * 8
+        greenlets = [greenlet.greenlet(functions[number % 2]) for number in range(8)]
+        for number, each in enumerate(greenlets):
+            each.switch(number // 2, number)
         while not all(each.dead for each in greenlets):
-            for number, each in enumerate(greenlets):
-                if not each.dead:
-                    each.switch(*(() if started[number] else (number, number)))
-                    started[number] = True
+            for each in greenlets:
+                each.switch()
         for number in range(8):
             found = blocks(5001 + number)
             assert len(found) == 10
-            expected = ["deep"] + [("even", "odd")[number % 2], "deep"] * number
+            expected = ["bottom"] + [functions[number % 2].__name__] * (number // 2 + 1)
             assert {tuple(block.names) for block in found} == {tuple(expected)}

@@ -14,6 +14,8 @@
  *             hand_over(address, size)  when the block at `address` comes back by realloc or free, a thread of another
  *                                     make asks PyMem_RawMalloc for `size` bytes before realloc or free returns, and
  *                                     gets that very address
+ *             slot(size)              serve a request for just so many bytes with a place of the calling thread's own,
+ *                                     without the C library, whose locks fork holds
  *             free_inside(size, address)  while the next request for `size` bytes is served, PyMem_RawFree(address)
  *
  * WHY     These things happen once in a million times with a real allocator.
@@ -49,6 +51,9 @@ static void *grudged;
 static bool pretending;
 static void *to_free; /* by free_inside */
 static size_t to_free_at;
+
+static size_t slot_size; /* 0: none */
+static _Thread_local char slot[256];
 
 static const size_t HUGE_REQUEST = (size_t)1 << 30;
 static const size_t PRETENDED = 64;
@@ -130,6 +135,8 @@ static void *below_malloc(void *ctx, size_t size)
         other.spare = NULL;
         return spare;
     }
+    if (size == slot_size && size != 0)
+        return slot;
     if (refuses(size))
         return NULL;
     free_one_inside(size);
@@ -173,7 +180,7 @@ static void below_free(void *ctx, void *block)
     __atomic_fetch_add(&counts[domain].frees, 1, __ATOMIC_RELAXED);
     if (block && block == other.address)
         hand_over(block);
-    else
+    else if (block != slot)
         originals[domain].free(originals[domain].ctx, block);
 }
 
@@ -236,6 +243,18 @@ static PyObject *pretend(PyObject *module, PyObject *on)
     return none();
 }
 
+static PyObject *set_slot(PyObject *module, PyObject *args)
+{
+    unsigned long long size;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "K", &size))
+        return NULL;
+    if (size > sizeof slot)
+        return PyErr_Format(PyExc_ValueError, "%llu bytes: the slot has %zu", size, sizeof slot);
+    slot_size = (size_t)size;
+    return none();
+}
+
 static PyObject *arm_hand_over(PyObject *module, PyObject *args)
 {
     unsigned long long address;
@@ -280,6 +299,7 @@ static PyMethodDef methods[] = {
     {"refuse", refuse, METH_VARARGS, NULL},
     {"grudge", grudge, METH_O, NULL},
     {"pretend", pretend, METH_O, NULL},
+    {"slot", set_slot, METH_VARARGS, NULL},
     {"hand_over", arm_hand_over, METH_VARARGS, NULL},
     {"handed_over", handed_over, METH_NOARGS, NULL},
     {"free_inside", arm_free_inside, METH_VARARGS, NULL},

@@ -10,6 +10,7 @@
  *             beside(size, seconds)   the calling thread keeps the GIL and waits until a C thread has allocated and
  *                                     freed a block, at most so long: whether it has
  *             hammer(threads, size)   C threads that allocate, resize, check and free blocks without end
+ *             tap(threads, size)      C threads that allocate and free one block without end
  *             rest()                  ends them: (rounds, faults)
  *             call(function)          function() from C, in this thread
  *             call_in_thread(function)  function() from a thread made by C
@@ -279,11 +280,26 @@ static void *hammer_body(void *context)
     return NULL;
 }
 
-static PyObject *hammer(PyObject *module, PyObject *args)
+static void *tap_body(void *unused)
+{
+    unsigned long long rounds = 0;
+    unsigned long long faults = 0;
+    (void)unused;
+    while (!__atomic_load_n(&hammer_stop, __ATOMIC_RELAXED)) {
+        void *block = PyMem_RawMalloc(hammer_size);
+        faults += block == NULL;
+        PyMem_RawFree(block);
+        rounds++;
+    }
+    __atomic_fetch_add(&hammer_rounds, rounds, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&hammer_faults, faults, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static PyObject *begin(PyObject *args, void *(*body)(void *))
 {
     unsigned long long size;
     int threads;
-    (void)module;
     if (!PyArg_ParseTuple(args, "iK", &threads, &size))
         return NULL;
     if (hammer_count != 0 || threads < 1 || threads > HAMMERS)
@@ -292,12 +308,24 @@ static PyObject *hammer(PyObject *module, PyObject *args)
     hammer_rounds = hammer_faults = 0;
     hammer_size = (size_t)size;
     for (int i = 0; i < threads; i++) {
-        if (pthread_create(&hammers[i], NULL, hammer_body, (void *)(uintptr_t)(i + 1)) != 0)
+        if (pthread_create(&hammers[i], NULL, body, (void *)(uintptr_t)(i + 1)) != 0)
             return PyErr_Format(PyExc_OSError, "no thread");
         hammer_count++;
     }
     Py_INCREF(Py_None);
     return Py_None;
+}
+
+static PyObject *hammer(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return begin(args, hammer_body);
+}
+
+static PyObject *tap(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return begin(args, tap_body);
 }
 
 static PyObject *rest(PyObject *module, PyObject *unused)
@@ -390,6 +418,7 @@ static PyMethodDef methods[] = {
     {"release", release, METH_O, NULL},
     {"beside", beside, METH_VARARGS, NULL},
     {"hammer", hammer, METH_VARARGS, NULL},
+    {"tap", tap, METH_VARARGS, NULL},
     {"rest", rest, METH_NOARGS, NULL},
     {"call", call, METH_O, NULL},
     {"call_in_thread", call_in_thread, METH_O, NULL},
