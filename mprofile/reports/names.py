@@ -9,7 +9,7 @@ from typing import Dict
 from mprofile._sizes import UNITS
 from mprofile.profile import Profile
 
-__all__ = ["count_range", "format_count", "format_size", "printable", "recorded", "short", "size_range"]
+__all__ = ["count_range", "format_count", "format_size", "printable", "recorded", "scale", "short", "size_range"]
 
 PREFIX = "mprofile: "
 
@@ -21,7 +21,7 @@ def format_count(value: float) -> str:
     return "{:,.0f}".format(value)
 
 
-def _scale(size: float) -> int:
+def scale(size: float) -> int:
     """The power of 1024 in which `size` is written: the one that leaves at most three digits before the point."""
     power = 0
     while size >= 1023.95 and power < len(UNITS) - 1:
@@ -36,7 +36,7 @@ def format_size(size: float) -> str:
 
 def size_range(low: float, high: float) -> str:
     """Both ends in the unit of the upper one: 5.9..7.0 MiB."""
-    power = _scale(high)
+    power = scale(high)
     digits = 1 if power else 0
     return "{:.{}f}..{:.{}f} {}".format(low / 1024**power, digits, high / 1024**power, digits, UNITS[power])
 
