@@ -17,6 +17,7 @@ from mprofile.cli.parser import Parser
 COMMANDS = {
     "run": "run a Python program and write its heap profile",
     "report": "print where the memory of a profile was allocated",
+    "diff": "print what grew and what shrank between two profiles",
     "flamegraph": "make a page to look into a profile with a browser",
     "merge": "add up the profiles of several processes",
 }
