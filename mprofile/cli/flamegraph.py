@@ -9,12 +9,12 @@ import pathlib
 import re
 import sys
 import webbrowser
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
-from mprofile._files import write_file
+from mprofile.cli.common import Progress, add_metric, check_inputs, read, write
 from mprofile.cli.parser import Parser
-from mprofile.profile import Profile
-from mprofile.reports import flamegraph, table
+from mprofile.reports import flamegraph
+from mprofile.reports.names import printable
 
 USAGE = """\
 mprofile flamegraph [-o OUT.html] [OPTION ...] FILE
@@ -55,13 +55,7 @@ def make_parser() -> Parser:
         metavar="OUT.html",
         help="the page to write, - for standard output (default: FILE's name with .html, in this directory)",
     )
-    parser.add_argument(
-        "--metric",
-        choices=list(flamegraph.METRICS),
-        default="inuse",
-        metavar="METRIC",
-        help="what the page shows first: {} (default: %(default)s)".format(", ".join(flamegraph.METRICS)),
-    )
+    add_metric(parser)
     parser.add_argument("--title", help="heading of the page (default: the program's command line)")
     parser.add_argument(
         "--threshold",
@@ -77,37 +71,6 @@ def default_output(file: str) -> str:
     return "-" if file == "-" else _SUFFIX.sub("", os.path.basename(file)) + ".html"
 
 
-def read(parser: Parser, file: str) -> Profile:
-    shown = "standard input" if file == "-" else repr(file)
-    try:
-        return Profile.read(sys.stdin.buffer if file == "-" else file)
-    except OSError as error:
-        parser.error("cannot read {}: {}; FILE must be a pprof heap profile".format(shown, error.strerror))
-    except ValueError as error:
-        parser.error("{}; FILE must be a pprof heap profile".format(error))
-
-
-def put(parser: Parser, output: str, page: bytes, show: bool) -> int:
-    """Write the page. Returns the exit status: 1 if the reader of a pipe has gone."""
-    if output == "-":
-        try:
-            sys.stdout.buffer.write(page)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # The interpreter flushes once more at its end: let that go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        return 0
-    try:
-        write_file(output, page)
-    except OSError as error:
-        parser.error("cannot write {!r}: {}; OUT.html must be a file's name".format(output, error.strerror))
-    print("mprofile: wrote {}".format(table.printable(output)), file=sys.stderr)
-    if show and not webbrowser.open(pathlib.Path(output).absolute().as_uri()):
-        print("mprofile: found no browser to open it", file=sys.stderr)
-    return 0
-
-
 def main(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
@@ -116,18 +79,26 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("--diff takes two files, OLD and NEW, not {}".format(len(files)))
     if not options.diff and len(files) != 1:
         parser.error("one FILE makes a page, not {}; for the difference of two: --diff OLD NEW".format(len(files)))
-    if files.count("-") > 1:
-        parser.error("only one of the files can be - (standard input)")
+    check_inputs(parser, files)
     output: str = options.output or default_output(files[-1])
     if output == "-" and options.open:
         parser.error("--open needs a file: give -o OUT.html")
     if output == "-" and sys.stdout.isatty():
         parser.error("a page is not for a terminal: give -o OUT.html")
-    profile = read(parser, files[-1])
-    old: Optional[Profile] = read(parser, files[0]) if options.diff else None
     threshold = None if options.threshold is None else options.threshold / 100
-    try:
-        page = flamegraph.render(profile, old, options.title, threshold, options.metric)
-    except flamegraph.PageMissing as error:
-        parser.error(str(error))
-    return put(parser, output, page.encode("utf-8", "backslashreplace"), options.open)
+    with Progress(3) as progress:
+        progress.step("reading")
+        profile = read(parser, files[-1])
+        old = read(parser, files[0]) if options.diff else None
+        progress.step("making the page")
+        try:
+            page = flamegraph.render(profile, old, options.title, threshold, options.metric)
+        except flamegraph.PageMissing as error:
+            parser.error(str(error))
+        progress.step("writing")
+        status = write(parser, output, page.encode("utf-8", "backslashreplace"))
+    if output != "-":
+        print("mprofile: wrote {}".format(printable(output)), file=sys.stderr)
+        if options.open and not webbrowser.open(pathlib.Path(output).absolute().as_uri()):
+            print("mprofile: found no browser to open it", file=sys.stderr)
+    return status

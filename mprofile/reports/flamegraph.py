@@ -13,7 +13,6 @@ TWO     For a difference each measure has its figures in both profiles. The vari
 
 from __future__ import annotations
 
-import datetime
 import html
 import os
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
@@ -21,9 +20,10 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from mprofile import intervals
 from mprofile._version import __version__
 from mprofile.profile import Measures, Profile
+from mprofile.reports.head import moment, sampling
+from mprofile.reports.names import printable, recorded, short
 from mprofile.reports.page_data import FULL, ROUGH, Columns, pack
 from mprofile.reports.page_tree import Function, Stacks, add_into
-from mprofile.reports.table import printable, recorded, sampling, short
 
 __all__ = ["METRICS", "PageMissing", "render"]
 
@@ -274,10 +274,10 @@ def _facts(profile: Profile) -> List[List[str]]:
     facts = []
     if "command" in notes:
         facts.append(["program", notes["command"]])
-    for word, moment in (("recorded", meta["time_ns"]), ("peak at", meta["peak_ns"])):
-        if moment:
-            facts.append([word, _moment(moment)])
-    for word, key in (("after", "duration"), ("interpreter", "interpreter"), ("pid", "pid")):
+    for word, time_ns in (("recorded", meta["time_ns"]), ("peak at", meta["peak_ns"])):
+        if time_ns:
+            facts.append([word, moment(time_ns)])
+    for word, key in (("after", "duration"), ("interpreter", "interpreter"), ("pid", "pid"), ("merged", "merged")):
         if key in notes:
             facts.append([word, notes[key]])
     facts.append(["sampling", sampling(profile)])
@@ -302,8 +302,3 @@ def _history(profile: Profile) -> List[Tuple[float, float, float]]:
     except (OverflowError, ValueError):
         return []
     return points
-
-
-def _moment(time_ns: int) -> str:
-    moment = datetime.datetime.fromtimestamp(time_ns // 10**9, datetime.timezone.utc)
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

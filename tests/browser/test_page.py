@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from view import View, size
 
 from mprofile.profile import Profile
-from mprofile.reports import flamegraph, table
+from mprofile.reports import flamegraph, names
 
 PY = "/usr/lib/python3.11/"
 SITE = "/srv/app/.venv/lib/python3.11/site-packages/"
@@ -114,8 +114,8 @@ def test_it_opens_and_says_how_it_was_recorded(view: View, screenshot: Any) -> N
     assert view.shown("#history svg") and "heap, up to" in view.text("#history")
     figures = profile().totals()
     cards = [card.text for card in view.all("#measures button")]
-    assert cards[0].startswith("In use\n" + table.format_size(figures.inuse.bytes))
-    assert cards[1].startswith("Allocated\n" + table.format_size(figures.allocated.bytes))
+    assert cards[0].startswith("In use\n" + names.format_size(figures.inuse.bytes))
+    assert cards[1].startswith("Allocated\n" + names.format_size(figures.allocated.bytes))
     assert "not in this profile" in cards[2] and not view.find("[data-measure='2']").is_enabled()
     low, high = figures.inuse.bytes_interval()
     assert f"{low / 2**20:.1f}\u2009\u2026\u2009{high / 2**20:.1f} MiB" in cards[0]
@@ -129,9 +129,9 @@ def test_a_frame_says_its_figures_and_their_interval(view: View, screenshot: Any
     figures = row.cumulative.inuse
     low, high = figures.bytes_interval()
     assert said.startswith("main\n/srv/app/main.py:3 (the program)")
-    assert table.format_size(figures.bytes) in said and "100.0 %" in said
+    assert names.format_size(figures.bytes) in said and "100.0 %" in said
     assert f"{low / 2**20:.1f}\u2009\u2026\u2009{high / 2**20:.1f} MiB" in said
-    assert table.format_count(figures.blocks) in said and f"{figures.samples:,}" in said
+    assert names.format_count(figures.blocks) in said and f"{figures.samples:,}" in said
     screenshot("tooltip")
     view.point(0.99, 9)
     assert view.tooltip() == ""
@@ -139,8 +139,7 @@ def test_a_frame_says_its_figures_and_their_interval(view: View, screenshot: Any
 
 def test_names_are_text_and_never_markup(view: View, screenshot: Any) -> None:
     view.open("#view=table")
-    names = [name for name, _ in view.rows()]
-    assert EVIL in names
+    assert EVIL in [name for name, _ in view.rows()]
     assert view.script("return document.images.length") == 0
     view.search("onerror")
     assert "1 function" in view.text("#found")
@@ -174,11 +173,11 @@ def test_the_table_has_the_figures_of_the_report(view: View, screenshot: Any) ->
         for row in rows:
             for figures, text in zip((row.flat.allocated, row.cumulative.allocated), shown[str(row.name)]):
                 if unit == "bytes":
-                    value = table.format_size(figures.bytes)
-                    interval = table.size_range(*figures.bytes_interval())
+                    value = names.format_size(figures.bytes)
+                    interval = names.size_range(*figures.bytes_interval())
                 else:
-                    value = table.format_count(figures.blocks)
-                    interval = table.count_range(*figures.blocks_interval())
+                    value = names.format_count(figures.blocks)
+                    interval = names.count_range(*figures.blocks_interval())
                 got = text.replace("\u2009\u2026\u2009", "..").split("|")
                 assert (got[0], got[2]) == (value, interval), row.name
     screenshot("table")
@@ -186,7 +185,7 @@ def test_the_table_has_the_figures_of_the_report(view: View, screenshot: Any) ->
 
 def test_the_table_sorts(view: View) -> None:
     view.open("#view=table")
-    names = [name for name, _ in view.rows()]
+    found = [name for name, _ in view.rows()]
     flat = [size(figures[0]) for _, figures in view.rows()]
     assert flat == sorted(flat, reverse=True)
     assert view.find("#table th:nth-child(2)").get_attribute("aria-sort") == "descending"
@@ -196,7 +195,7 @@ def test_the_table_sorts(view: View) -> None:
     view.click("[data-sort=cum]")
     assert [size(figures[1]) for _, figures in view.rows()] == cumulative[::-1]
     view.click("[data-sort=name]")
-    assert [name for name, _ in view.rows()] == sorted(names, key=lambda name: name.replace("<", " ").lower())
+    assert [name for name, _ in view.rows()] == sorted(found, key=lambda name: name.replace("<", " ").lower())
     assert view.hash == "#view=table&sort=-name"
     view.search("cache")
     assert [name for name, _ in view.rows()] == ["Cache.get"]
@@ -253,7 +252,7 @@ def test_search_says_the_share_of_the_whole(view: View, screenshot: Any) -> None
     total = profile().totals().inuse
     part = rows["loads"].cumulative.inuse
     low, high = part.bytes_interval()
-    assert found.startswith(f"{100 * part.bytes / total.bytes:.1f} % of all: {table.format_size(part.bytes)}")
+    assert found.startswith(f"{100 * part.bytes / total.bytes:.1f} % of all: {names.format_size(part.bytes)}")
     assert f"(95 %: {low / 2**20:.1f}\u2009\u2026\u2009{high / 2**20:.1f} MiB), 2 functions" in found
     assert view.pixel(0.01, 1) != before  # what does not match is dimmed
     assert view.hash == "#search=JSON"
@@ -271,11 +270,11 @@ def test_measures_and_units(view: View) -> None:
     view.click("[data-measure='1']")
     assert view.pressed("[data-measure='1']") and view.hash == "#metric=allocated"
     row = next(row for row in profile().rows("function") if row.name == "main")
-    assert table.format_size(row.cumulative.allocated.bytes) in view.point(0.3, 1)
+    assert names.format_size(row.cumulative.allocated.bytes) in view.point(0.3, 1)
     view.click("[data-unit='1']")
     assert view.hash == "#metric=allocated&unit=blocks"
-    assert table.format_count(row.cumulative.allocated.blocks) + " blocks" in view.point(0.3, 1)
-    assert view.text("[data-measure='1'] .value") == table.format_count(profile().totals().allocated.blocks)
+    assert names.format_count(row.cumulative.allocated.blocks) + " blocks" in view.point(0.3, 1)
+    assert view.text("[data-measure='1'] .value") == names.format_count(profile().totals().allocated.blocks)
 
 
 def test_callers_first_and_root_at_bottom(view: View, screenshot: Any) -> None:
@@ -297,7 +296,7 @@ def test_libraries_can_be_hidden(view: View) -> None:
     said = view.point(0.2, 2)
     assert said.startswith("Server.serve")
     everything = profile().totals().inuse.bytes
-    assert table.format_size(everything) in view.point(0.2, 1)  # nothing is lost
+    assert names.format_size(everything) in view.point(0.2, 1)  # nothing is lost
 
 
 def test_a_frame_for_each_line(view: View) -> None:
@@ -319,18 +318,18 @@ def test_callers_and_callees(view: View, screenshot: Any) -> None:
     view.settle()
     assert view.pressed("#view-sandwich") and view.text("#focus code") == "Cache.get"
     row = next(row for row in profile().rows("function") if row.name == "Cache.get")
-    assert table.format_size(row.cumulative.inuse.bytes) in view.text("#focus")
+    assert names.format_size(row.cumulative.inuse.bytes) in view.text("#focus")
     assert view.point(0.1, 0, "#callers", bottom=True).startswith("Cache.get")
     assert view.point(0.1, 1, "#callers", bottom=True).startswith("Server.handle")
     assert view.point(0.99, 1, "#callers", bottom=True).startswith("main")
     assert view.point(0.01, 1, "#callees").startswith("loads")
-    assert table.format_size(row.cumulative.inuse.bytes) in view.point(0.5, 0, "#callees")
+    assert names.format_size(row.cumulative.inuse.bytes) in view.point(0.5, 0, "#callees")
     screenshot("callers-and-callees")
     # A function that calls itself: its outermost call counts.
     view.open("#view=table")
     view.open("#view=sandwich&function=%d" % function_number(view, "walk"))
     row = next(row for row in profile().rows("function") if row.name == "walk")
-    assert table.format_size(row.cumulative.inuse.bytes) in view.text("#focus")
+    assert names.format_size(row.cumulative.inuse.bytes) in view.text("#focus")
     assert view.point(0.5, 3, "#callees").startswith("walk")
 
 
@@ -562,7 +561,7 @@ def test_what_is_folded_is_said(browser: Any, tmp_path: Any) -> None:
     assert view.point(0.99, 2) == "" and view.point(0.85, 2).startswith("(folded)")
     view.open("#view=table")
     row = next(row for row in whole.rows("function") if row.name == "walk")
-    value = table.format_size(row.cumulative.inuse.bytes)
+    value = names.format_size(row.cumulative.inuse.bytes)
     assert dict(view.rows())["walk"][1].startswith(value)  # the table counts everything
     view.open("#view=sandwich&function=%d" % function_number(view, "walk"))
     assert f"without {value} in stacks that were cut above it" in view.text("#focus")

@@ -19,6 +19,7 @@ import mprofile
 from mprofile.cli import main
 from mprofile.profile import Measures, Profile
 from mprofile.reports import flamegraph, page_tree
+from mprofile.reports.names import printable
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>",
@@ -275,7 +276,7 @@ def test_hostile_names_stay_inside_the_data() -> None:
         assert extra == {"alert": 1}.get(word, 0), word  # the title's, escaped
     assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;@mprofile-data@</title>" in page
     read = read_page(page)
-    assert set(read.header["names"]) == {flamegraph.printable(name) for name in HOSTILE}
+    assert set(read.header["names"]) == {printable(name) for name in HOSTILE}
     assert "\\u202egnp.exe" in read.header["names"]
 
 
