@@ -86,7 +86,8 @@ class View(NamedTuple):
 
     by: one of BY. sort: one of SORTS. limit: most rows, None: all. cumulative: sort by what rows have with what they
     called. columns: some of COLUMNS; None: the usual ones, as many as there is room for. source: show lines of source
-    code. width: columns of the terminal; None: as wide as it gets.
+    code. width: columns of the terminal; None: as wide as it gets. all_rows: also those that have
+    nothing by this measure.
     """
 
     by: str = "function"
@@ -97,6 +98,7 @@ class View(NamedTuple):
     columns: Optional[Sequence[str]] = None
     source: bool = False
     width: Optional[int] = None
+    all_rows: bool = False
 
 
 def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: int = 20) -> str:
@@ -108,13 +110,13 @@ def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: i
 
 
 def sorted_rows(profile: Profile, view: View) -> List[Row]:
-    """The rows that have anything, in the view's order."""
+    """The rows in the view's order."""
     order = SORTS[view.sort]
     # Each row makes its figures anew when it is asked for them.
     ranked = []
     for row in rows(profile, view.by, view.selection):
         values = (order.value(row.flat), order.value(row.cumulative))
-        if values[1] > 0:
+        if values[1] > 0 or view.all_rows:
             ranked.append((values[::-1] if view.cumulative else values, row))
     ranked.sort(key=lambda pair: (-pair[0][0], -pair[0][1]))
     return [row for _, row in ranked]
