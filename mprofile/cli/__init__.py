@@ -20,6 +20,7 @@ COMMANDS = {
     "diff": "print what grew and what shrank between two profiles",
     "flamegraph": "make a page to look into a profile with a browser",
     "merge": "add up the profiles of several processes",
+    "convert": "write a profile in the format of another tool",
 }
 
 EPILOG = """\
