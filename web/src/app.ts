@@ -166,7 +166,6 @@ export class App {
       }),
     );
     drawHistory(data.history);
-    byId("widths").hidden = !data.difference;
     byId("help-figures").textContent = this.figures.exact
       ? "Every block was recorded, so all figures are exact."
       : "The figures are estimates from samples. A 95 % interval holds the true figure in 95 of 100 cases; few samples make it wide.";
@@ -374,6 +373,7 @@ export class App {
     for (const [name, enabled] of Object.entries(usable)) {
       document.querySelector<HTMLButtonElement>(`[data-toggle=${name}]`)!.disabled = !enabled;
     }
+    byId("widths").hidden = !data.difference || state.view === "table";
     const query = byId<HTMLInputElement>("query");
     if (query.value.trim() !== state.query) query.value = state.query;
     this.renderHint();

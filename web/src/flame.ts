@@ -10,6 +10,8 @@ import { Layout } from "./tree";
 const ROW = 20;
 const LEAST = 0.5;
 const MOTION_MS = 160;
+/** Texts whose widths are kept. */
+const MOST_WIDTHS = 20000;
 
 export interface Look {
   text(node: number): string;
@@ -336,6 +338,7 @@ export class Flame {
     let width = this.widths.get(text);
     if (width === undefined) {
       width = context.measureText(text).width;
+      if (this.widths.size >= MOST_WIDTHS) this.widths.clear();
       this.widths.set(text, width);
     }
     return width;
@@ -344,7 +347,11 @@ export class Flame {
   private shorten(context: CanvasRenderingContext2D, text: string, room: number): string {
     const full = this.measure(context, text);
     if (full <= room) return text;
-    const kept = Math.floor((text.length * room) / full) - 1;
-    return kept > 0 ? `${text.slice(0, kept)}\u2026` : "";
+    // Letters differ in width: a guess by the mean, then fewer until it fits.
+    for (let kept = Math.floor((text.length * room) / full); kept > 0; kept--) {
+      const short = `${text.slice(0, kept)}\u2026`;
+      if (this.measure(context, short) <= room) return short;
+    }
+    return "";
   }
 }
