@@ -37,7 +37,7 @@ if can_link address,undefined; then
         -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true .
     PYTHONPATH="$PWD/$build/asan-site" LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        pytest --deselect "$limited"
+        pytest --deselect "$limited" tests/py tests/cpython tests/integration
 else
     missing "the address sanitizer of ${CC:-cc}"
 fi

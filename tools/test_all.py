@@ -23,6 +23,8 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUPPORTED = range(7, 16)
+# Not the statistics: those are of the core, which is the same for all.
+DIRECTORIES = ["tests/py", "tests/cpython", "tests/integration"]
 PROBE = """
 import json, os, sys, sysconfig
 print(json.dumps({
@@ -114,7 +116,7 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
         [*pip, "-r", os.path.join("tools", "requirements.txt"), "-r", os.path.join("tools", "requirements-test.txt")],
         [*pip, "--no-build-isolation", "--no-deps", "--force-reinstall",
          "-Cbuild-dir=" + os.path.join(directory, "package"), "."],
-        [os.path.join(binaries, "pytest"), "-p", "no:cacheprovider", *pytest_args],
+        [os.path.join(binaries, "pytest"), "-p", "no:cacheprovider", *(pytest_args or DIRECTORIES)],
     ]  # fmt: skip
     if os.path.exists(python):
         del steps[0]
@@ -141,7 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", nargs="?", default=os.path.join("build", "all"))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("pytest_args", nargs="*", help="after --: arguments for pytest")
+    parser.add_argument("pytest_args", nargs="*", help="after --: arguments for pytest (default: the directories of tests)")
     arguments = parser.parse_args()
     directory = os.path.abspath(arguments.directory)
     interpreters = discover()
