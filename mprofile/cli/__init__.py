@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "run a Python program and write its heap profile",
     "report": "print where the memory of a profile was allocated",
     "diff": "print what grew and what shrank between two profiles",
+    "info": "say how a profile was recorded and what it explains",
     "flamegraph": "make a page to look into a profile with a browser",
     "merge": "add up the profiles of several processes",
     "convert": "write a profile in the format of another tool",
