@@ -143,7 +143,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", nargs="?", default=os.path.join("build", "all"))
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("pytest_args", nargs="*", help="after --: arguments for pytest (default: the directories of tests)")
+    parser.add_argument("pytest_args", nargs="*", help="after --: arguments for pytest (default: all tests)")
     arguments = parser.parse_args()
     directory = os.path.abspath(arguments.directory)
     interpreters = discover()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The programs that are timed: small loops that stress one kind of allocation each, and tornado_http of pyperformance.
+"""The programs that are timed: small loops that stress one kind of allocation each, and pyperformance's tornado_http.
 
-Each is a function of a number of loops. It returns the seconds that the timed part took, in the best of several equal parts where the
-program allows it: on a shared machine the best part is the one least disturbed.
+Each is a function of a number of loops. It returns the seconds that the timed part took, in the best of several equal
+parts where the program allows it: on a shared machine the best part is the one least disturbed.
 """
 
 from __future__ import annotations
