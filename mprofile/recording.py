@@ -93,9 +93,10 @@ def recording_info() -> Optional[Dict[str, Any]]:
     """Return what the recording of this process has done so far, or None if there has been none.
 
     running; complete: whether the file holds everything up to the end of the recording; path; publications: how often
-    the file was written; failures: how often it could not be, and the last one's error (an errno), call and reason; gzip: whether files are compressed; plain_bytes and file_bytes of the last one
-    before and after compression; snapshot_seconds, encode_seconds, gzip_seconds and write_seconds that it took;
-    thread: the thread's id for the system.
+    the file was written; failures: how often it could not be, and the last one's error (an errno), call and reason;
+    gzip: whether files are compressed; plain_bytes and file_bytes of the last one before and after compression;
+    snapshot_seconds, encode_seconds, gzip_seconds and write_seconds that it took; thread: the thread's id for the
+    system.
     """
     info = _core._recording_info()
     info["path"] = os.fsdecode(info["path"])
