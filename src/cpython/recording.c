@@ -24,14 +24,14 @@ static int64_t nanoseconds(double seconds)
 static PyObject *start_recording(PyObject *module, PyObject *args)
 {
     struct mprof_publisher_options options;
-    Py_ssize_t comments_size;
+    Py_ssize_t comments_size, history_size;
     double every;
     unsigned long long history_bytes;
     int child;
     (void)module;
-    if (!PyArg_ParseTuple(args, "yddy#zKp:_start_recording", &options.publication.target, &every, &options.growth,
-                          &options.publication.comments, &comments_size, &options.publication.history, &history_bytes,
-                          &child))
+    if (!PyArg_ParseTuple(args, "yddy#z#Kp:_start_recording", &options.publication.target, &every, &options.growth,
+                          &options.publication.comments, &comments_size, &options.publication.history, &history_size,
+                          &history_bytes, &child))
         return NULL;
     options.publication.child = child;
     options.publication.comments_size = (size_t)comments_size;
