@@ -79,7 +79,7 @@ def test_facts(tmp_path: pathlib.Path) -> None:
     assert facts["process"] == ["4711, forked by 4710"]
     assert facts["duration"] == ["12.5 s"]
     assert facts["sampling"] == ["none, every block was recorded"]
-    assert facts["samples"] == ["2 in use, 2 at the peak, 2 allocated"]
+    assert facts["samples"] == ["2 in use, 0 at the peak, 0 allocated"]
     assert facts["lost"] == ["no samples"]
     assert facts["failures"] == ["2 writes of the file failed, the last: no space left on the disk (write)"]
     assert facts["contents"] == ["2 stacks of 2 functions in 2 files"]
