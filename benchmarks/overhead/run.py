@@ -4,8 +4,8 @@
     python run.py [--rounds N] [--seed S] [--only NAME] [--json FILE] [--markdown FILE]
 
 Each round runs every configuration of a program once, each in a process of its own, in shuffled order. A figure is the
-median over the rounds of the ratio within a round; its spread is the range from the lower to the upper quartile. Ratios,
-not times: machines differ and are shared, but the configurations of one round share what happens to them.
+median over the rounds of the ratio within a round; its spread is the range from the lower to the upper quartile. They
+are ratios, not times: machines differ and are shared, but the configurations of one round share what happens to them.
 """
 
 from __future__ import annotations
