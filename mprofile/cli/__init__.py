@@ -22,6 +22,7 @@ COMMANDS = {
     "flamegraph": "make a page to look into a profile with a browser",
     "merge": "add up the profiles of several processes",
     "convert": "write a profile in the format of another tool",
+    "completion": "print a script for a shell to complete commands and options",
     "leaks": "tell what has lived for long and what keeps growing",
 }
 
