@@ -7,7 +7,8 @@ ERRORS  A file does not say which sample is which, so what was in use in both ca
         up. Only what was ever allocated cancels, if both files are of one recording: the newer one counts all that the
         older one does, and the variance of the difference is the difference of the variances.
 SAME    Rows are the same if file, line and name are. Functions also if only the line differs where they begin, and no
-        other function of the file has that name, before or after.
+        other function of the file has that name, before or after. Files are the same if their names are, or, for two
+        versions in two directories, if they are alike from where the program ran or from the library directory on.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ __all__ = ["Change", "Comparison", "as_csv", "as_json", "changes", "lines"]
 
 
 class Change(NamedTuple):
-    """row: of the newer profile, or of the older one if it is there only. Figures: bytes, or blocks."""
+    """row: of the newer profile, or of the older one if it is there only. directory: that its program ran in, or "".
+    Figures: bytes, or blocks."""
 
     row: Row
+    directory: str
     old: float
     new: float
     low: float
@@ -76,7 +79,7 @@ class Comparison:
         self.weight = intervals.pooled_weight(whole.blocks, whole.blocks_var, whole.samples)
         self.shared = metric == "allocated" and _same_recording(old, new)
 
-    def change(self, old: Optional[Measures], new: Optional[Measures], row: Row) -> Change:
+    def change(self, old: Optional[Measures], new: Optional[Measures], row: Row, directory: str) -> Change:
         before = None if old is None else self.order.figures(old)
         after = None if new is None else self.order.figures(new)
         blocks = self.order.blocks
@@ -94,7 +97,7 @@ class Comparison:
             )
         else:
             low, high = intervals.difference_interval(difference, variance, samples, self.rate, LEVEL)
-        return Change(row, values[0], values[1], low, high)
+        return Change(row, directory, values[0], values[1], low, high)
 
 
 def _sampled(figures: Optional[Figures], blocks: bool) -> Tuple[float, int]:
@@ -116,22 +119,40 @@ def _same_recording(old: Profile, new: Profile) -> bool:
     )
 
 
-def _key(row: Row, by: str) -> Hashable:
-    if by == "stack":
-        return tuple((one.filename, one.lineno, one.name) for one in row.frames)
-    if by == "line":
-        return (row.filename, row.lineno)
-    return (row.filename, row.lineno, row.name)
+def _directory(profile: Profile) -> str:
+    return recorded(profile).get("directory", "")
 
 
-def _moved(old: Sequence[Row], new: Sequence[Row]) -> Dict[Hashable, Hashable]:
-    """Keys in the new profile of functions that began at another line in the old one."""
-    places: List[Dict[Tuple[str, Optional[str]], List[Row]]] = [{}, {}]
-    for side, found in zip(places, (old, new)):
-        for row in found:
-            side.setdefault((row.filename, row.name), []).append(row)
+def _renamed(old: Profile, new: Profile) -> Dict[str, str]:
+    """Names in the new profile of files that have another name in the old one."""
+    names = [{row.filename for row in profile.rows("file")} for profile in (old, new)]
+    shorts: List[Dict[str, List[str]]] = [{}, {}]
+    for side, own, others, profile in zip(shorts, names, reversed(names), (old, new)):
+        for name in own - others:
+            side.setdefault(short(name, _directory(profile)), []).append(name)
     return {
-        _key(before[0], "function"): _key(places[1][name][0], "function")
+        found[0]: shorts[1][name][0]
+        for name, found in shorts[0].items()
+        if len(found) == 1 and len(shorts[1].get(name, ())) == 1
+    }
+
+
+def _key(row: Row, by: str, files: Dict[str, str]) -> Hashable:
+    if by == "stack":
+        return tuple((files.get(one.filename, one.filename), one.lineno, one.name) for one in row.frames)
+    filename = files.get(row.filename, row.filename)
+    return (filename, row.lineno) if by == "line" else (filename, row.lineno, row.name)
+
+
+def _moved(old: Sequence[Row], new: Sequence[Row], files: Dict[str, str]) -> Dict[Hashable, Hashable]:
+    """Keys in the new profile of functions that began at another line in the old one."""
+    places: List[Dict[Tuple[str, Optional[str]], List[Hashable]]] = [{}, {}]
+    for side, found, aliases in zip(places, (old, new), (files, {})):
+        for row in found:
+            name = (aliases.get(row.filename, row.filename), row.name)
+            side.setdefault(name, []).append(_key(row, "function", aliases))
+    return {
+        before[0]: places[1][name][0]
         for name, before in places[0].items()
         if len(before) == 1 and len(places[1].get(name, ())) == 1
     }
@@ -142,32 +163,30 @@ def changes(comparison: Comparison) -> List[Change]:
     by, selection = comparison.by, comparison.selection
     old = rows(comparison.old, by, selection)
     new = rows(comparison.new, by, selection)
-    moved = _moved(old, new) if by == "function" else {}
+    files = _renamed(comparison.old, comparison.new)
+    moved = _moved(old, new, files) if by == "function" else {}
     before: Dict[Hashable, Row] = {}
     for row in old:
-        key = _key(row, by)
+        key = _key(row, by, files)
         before[moved.get(key, key)] = row
     result = []
 
-    def add(one: Optional[Row], other: Optional[Row], row: Row) -> None:
-        sides = [
-            None if side is None else side.cumulative if comparison.cumulative else side.flat for side in (one, other)
-        ]
-        change = comparison.change(sides[0], sides[1], row)
-        if abs(change.change) >= 0.5:
-            result.append(change)
+    def measures(row: Optional[Row]) -> Optional[Measures]:
+        return None if row is None else row.cumulative if comparison.cumulative else row.flat
 
     for row in new:
-        add(before.pop(_key(row, by), None), row, row)
+        match = before.pop(_key(row, by, {}), None)
+        result.append(comparison.change(measures(match), measures(row), row, _directory(comparison.new)))
     for row in before.values():
-        add(row, None, row)
+        result.append(comparison.change(measures(row), None, row, _directory(comparison.old)))
+    result = [one for one in result if abs(one.change) >= 0.5]
     result.sort(key=lambda one: (-abs(one.certain), -abs(one.change)))
     return result
 
 
 def total(comparison: Comparison) -> Change:
     old, new = (totals(profile, comparison.selection) for profile in (comparison.old, comparison.new))
-    return comparison.change(old, new, Row("", 0, None, (), b"", 0, comparison.new._sampling))
+    return comparison.change(old, new, Row("", 0, None, (), b"", 0, comparison.new._sampling), "")
 
 
 def legend(comparison: Comparison) -> List[str]:
@@ -188,7 +207,6 @@ def legend(comparison: Comparison) -> List[str]:
 def lines(comparison: Comparison, limit: Optional[int] = 20, width: Optional[int] = None) -> List[Line]:
     """Return head, what grew and what shrank; at most `limit` rows of each. width: columns of the terminal."""
     order = comparison.order
-    directory = recorded(comparison.new).get("directory", "")
     result: List[Line] = []
     for word, profile in (("old", comparison.old), ("new", comparison.new)):
         notes = recorded(profile)
@@ -221,7 +239,7 @@ def lines(comparison: Comparison, limit: Optional[int] = 20, width: Optional[int
             result.append([("  nothing", "")])
             continue
         put = _paragraphs if comparison.by == "stack" else _table
-        result += put(comparison, some[:limit], directory, width)
+        result += put(comparison, some[:limit], width)
         if limit is not None and len(some) > limit:
             rest = sum(one.change for one in some[limit:])
             text = "  {:,} more with {}".format(len(some) - limit, signed(rest, order))
@@ -246,7 +264,7 @@ def signed_range(low: float, high: float, order: Sort) -> str:
     return "{:+.{}f}..{:+.{}f} {}".format(low / 1024**power, digits, high / 1024**power, digits, UNITS[power])
 
 
-def _table(comparison: Comparison, some: Sequence[Change], directory: str, width: Optional[int]) -> List[Line]:
+def _table(comparison: Comparison, some: Sequence[Change], width: Optional[int]) -> List[Line]:
     order = comparison.order
     header = ["change", "old", "new"] if comparison.exact else ["certain", "change", "95 % interval", "old", "new"]
     body = []
@@ -270,11 +288,11 @@ def _table(comparison: Comparison, some: Sequence[Change], directory: str, width
     for one, texts in zip(some, body):
         direction = _direction(one)
         kinds = {"certain": direction, "change": direction, "95 % interval": "range"}
-        result.append([*cells(texts, kinds), ("    ", ""), *where(one.row, comparison.by, directory)])
+        result.append([*cells(texts, kinds), ("    ", ""), *where(one.row, comparison.by, one.directory)])
     return result
 
 
-def _paragraphs(comparison: Comparison, some: Sequence[Change], directory: str, width: Optional[int]) -> List[Line]:
+def _paragraphs(comparison: Comparison, some: Sequence[Change], width: Optional[int]) -> List[Line]:
     order = comparison.order
     result: List[Line] = []
     for one in some:
@@ -286,7 +304,7 @@ def _paragraphs(comparison: Comparison, some: Sequence[Change], directory: str, 
             line.append((", ~ may be noise" if one.noise else ", certain {}".format(signed(one.certain, order)), ""))
         result.append([*line, (", {} -> {}".format(order.show(one.old), order.show(one.new)), "")])
         for frame in one.row.frames:
-            line = [("    {}:{}".format(short(frame.filename, directory), frame.lineno), "place")]
+            line = [("    {}:{}".format(short(frame.filename, one.directory), frame.lineno), "place")]
             if frame.name:
                 line.append(("  " + printable(frame.name), "name"))
             result.append(line)

@@ -138,6 +138,27 @@ def test_functions_that_moved(tmp_path: pathlib.Path) -> None:
     assert 20000 <= row["new"] < 23000
 
 
+@pytest.mark.parametrize("by", ["line", "function", "file", "stack"])
+def test_two_versions_in_two_directories(tmp_path: pathlib.Path, by: str) -> None:
+    """Other directories, another Python: the same files. What is not alike stays apart."""
+
+    def version(number: int, size: int) -> str:
+        own = ("/srv/v{}/app/main.py".format(number), 5)
+        library = ("/opt/env{}/lib/python3.{}/site-packages/yaml/loader.py".format(number, 10 + number), 7)
+        other = ("/somewhere/{}/else.py".format(number), 9)
+        traces = [trace(size, own), trace(2 * size, library, own), trace(100, other)]
+        path = str(tmp_path / "{}.pb.gz".format(number))
+        comments = ["mprofile: directory=/srv/v{}".format(number)]
+        Profile.from_snapshot(mprofile.Snapshot(traces, 128)).write(path, comments=comments)
+        return path
+
+    told = json.loads(diff("--json", "--by", by, version(1, 1000), version(2, 3000)).stdout)
+    assert [(row["old"], row["new"]) for row in told["rows"]] == [(2000, 6000), (1000, 3000), (0, 100), (100, 0)]
+    text = diff("--by", by, str(tmp_path / "1.pb.gz"), str(tmp_path / "2.pb.gz")).stdout
+    assert "app/main.py" in text
+    assert "/srv/v" not in text
+
+
 # ---- sampled profiles ----
 
 
