@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,6 +75,7 @@ int main(void)
     mprof_recorder_totals(&totals);
     int64_t best[4] = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
     int64_t total = INT64_MAX;
+    uint64_t resident = mprof_os_resident();
     for (int round = 0; round < ROUNDS; round++) {
         int64_t begin = thread_ns();
         if (mprof_publication_publish(&publication, false) != 0)
@@ -90,6 +92,10 @@ int main(void)
     printf("snapshot %.1f ms, encode %.1f ms, gzip %.1f ms, write %.1f ms; the thread's time in all %.1f ms\n",
            milliseconds(best[0]), milliseconds(best[1]), milliseconds(best[2]), milliseconds(best[3]),
            milliseconds(total));
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    printf("%.1f MiB of memory meanwhile, beside the recorder's\n",
+           (double)(usage.ru_maxrss - (int64_t)(resident >> 10)) / 1024);
     mprof_publication_end(&publication);
     mprof_recorder_stop();
     unlink(target);

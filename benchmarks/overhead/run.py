@@ -62,6 +62,8 @@ def constant(result: Dict[str, Any]) -> float:
 S512 = "mprofile:524288:128"
 S128 = "mprofile:131072:128"
 EXACT = "mprofile:0:128"
+R512 = "recording:524288:128"
+R128 = "recording:131072:128"
 
 FIGURES = [
     Figure("object() loop, 512 KiB: time", "object_loop", S512, "none", seconds, 1.10),
@@ -72,6 +74,10 @@ FIGURES = [
     Figure("realloc growth, 512 KiB: time", "realloc_growth", S512, "none", seconds, 1.05),
     Figure("tornado_http, 128 KiB, 128 frames: time", "tornado_http", S128, "none", seconds, 1.02),
     Figure("tornado_http, 128 KiB, 128 frames: peak RSS", "tornado_http", S128, "none", rss, 1.05),
+    Figure("object() loop, 512 KiB: time recording against not recording", "object_loop", R512, S512, seconds, 1.02),
+    Figure("tree loop, 512 KiB: time recording against not recording", "tree_loop", R512, S512, seconds, 1.02),
+    Figure("tornado_http, 128 KiB, 128 frames: time recording against not recording",
+           "tornado_http", R128, S128, seconds, 1.02),
     Figure("object() loop 20 deep, exact, 128 frames: time against tracemalloc.start(1)",
            "object_deep", EXACT, "tracemalloc:1", seconds, 1 / 2.5),
     Figure("object() loop 20 deep, exact, 128 frames: time", "object_deep", EXACT, "none", seconds, None),

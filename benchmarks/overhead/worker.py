@@ -3,12 +3,15 @@
 
     python worker.py PROGRAM CONFIGURATION LOOPS
 
-Configurations: none, mprofile:RATE:FRAMES (RATE 0 is exact), tracemalloc:FRAMES.
+Configurations: none, mprofile:RATE:FRAMES (RATE 0 is exact), recording:RATE:FRAMES (the same, and recording to a file),
+tracemalloc:FRAMES.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import resource
 import sys
 import time
@@ -33,7 +36,18 @@ def start(configuration: str) -> Any:
 
         mprofile.start(max_frames=numbers[1], sample_rate=numbers[0])
         return mprofile
-    raise SystemExit("unknown configuration %r: none, mprofile:RATE:FRAMES or tracemalloc:FRAMES" % configuration)
+    if name == "recording":
+        import tempfile
+
+        import mprofile
+
+        mprofile.start(max_frames=numbers[1], sample_rate=numbers[0])
+        directory = tempfile.TemporaryDirectory()
+        mprofile.start_recording(os.path.join(directory.name, "heap.pb.gz"))
+        atexit.register(directory.cleanup)
+        return mprofile
+    raise SystemExit("unknown configuration %r: none, mprofile:RATE:FRAMES, recording:RATE:FRAMES or tracemalloc:FRAMES"
+                     % configuration)
 
 
 def snapshot_cost(profiler: Any) -> Dict[str, Any]:

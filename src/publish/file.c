@@ -234,10 +234,26 @@ static bool parse_name(const char *name, size_t *stem_length, long *pid)
     return true;
 }
 
+/* Whether a process is there, and more than an entry that nobody has waited for. */
+static bool is_alive(long pid)
+{
+    char path[64], text[512];
+    if (kill((pid_t)pid, 0) != 0)
+        return errno != ESRCH;
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        (void)close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    const char *name_end = strrchr(text, ')'); /* "PID (NAME) STATE ..." */
+    return !name_end || strncmp(name_end, ") Z", 3) != 0;
+}
+
 /* Nobody is writing it: its process is gone as far as we can see, and nobody holds its lock. */
 static bool abandoned(const char *path, long pid)
 {
-    if (pid <= 0 || pid > INT32_MAX || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+    if (pid <= 0 || pid > INT32_MAX || is_alive(pid))
         return false;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)

@@ -33,7 +33,7 @@ struct mprof_series {
 void mprof_series_add(struct mprof_series *series, const struct mprof_point *point);
 
 /* Longest text, with its end. */
-enum { MPROF_SERIES_TEXT = 32 + MPROF_SERIES_POINTS * 56 };
+enum { MPROF_SERIES_TEXT = 32 + MPROF_SERIES_POINTS * 64 };
 /* Returns the length. */
 size_t mprof_series_write(const struct mprof_series *series, char text[MPROF_SERIES_TEXT]);
 

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""A recording whose file cannot be written: the program does not notice, and the file comes back with the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from typing import Callable, Iterator, List, Optional
+
+import pytest
+from survivors import MIB, bytes_in, check, comments, temporary_files, write
+
+from mprofile.profile import Profile
+
+
+@contextlib.contextmanager
+def small_disk(directory: pathlib.Path, size: str) -> Iterator[pathlib.Path]:
+    """A file system of its own; skips where none can be mounted."""
+    place = directory / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    words = ["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", str(place)]
+    if subprocess.call(words, stderr=subprocess.DEVNULL) != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.call(["umount", "-l", str(place)])
+
+
+#: A program that goes through steps as it is told, so that the test can change the disk meanwhile.
+STEPS = """
+import atexit, os, shlex, stat, sys
+import mprofile
+if len(sys.argv) > 2:
+    os.setuid(int(sys.argv[2]))
+mprofile.start(sample_rate=0)
+mprofile.start_recording(sys.argv[1], every=0.05)
+kept = []
+print("ready", flush=True)
+for line in sys.stdin:
+    kept.append(bytearray(int(line)))
+    print("done", flush=True)
+"""
+
+
+class Stepper:
+    """The program STEPS."""
+
+    def __init__(self, directory: pathlib.Path, target: pathlib.Path, *arguments: str) -> None:
+        (directory / "steps.py").write_text(STEPS)
+        self.target = target
+        self.process = subprocess.Popen(
+            [sys.executable, str(directory / "steps.py"), str(target), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+
+    def step(self, size: int) -> None:
+        """Let the program allocate, and leave the thread time to write."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("{}\n".format(size))
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+        time.sleep(0.3)
+
+    def wait_for(self, condition: Callable[[Profile], bool]) -> Profile:
+        """The file as soon as it is so."""
+        profile: Optional[Profile] = None
+        for _ in range(300):
+            if self.target.exists():
+                profile = check(self.target)
+                if condition(profile):
+                    return profile
+            time.sleep(0.05)
+        raise AssertionError("not in 15 seconds: {!r}".format(profile and profile.comments))
+
+    def end(self) -> str:
+        """End the program in order. Returns its stderr."""
+        out, errors = self.process.communicate(timeout=60)
+        assert (self.process.returncode, out) == (0, "")
+        return errors
+
+
+def test_full_disk(tmp_path: pathlib.Path) -> None:
+    with small_disk(tmp_path, "400k") as disk:
+        program = Stepper(tmp_path, disk / "heap.pb.gz")
+        program.step(3 * MIB)
+        program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
+        with contextlib.suppress(OSError):
+            (disk / "filler").write_bytes(b"x" * MIB)
+        program.step(4 * MIB)
+        assert 3 * MIB < bytes_in(check(disk / "heap.pb.gz")) < 5 * MIB
+        assert temporary_files(disk) == set()
+        os.unlink(str(disk / "filler"))
+        profile = program.wait_for(lambda profile: bytes_in(profile) > 7 * MIB)
+        assert comments(profile)["failure"] == "no space left on the disk (write)"
+        assert int(comments(profile)["failures"]) >= 1
+        errors = program.end()
+        assert errors.count("\n") == 1
+        assert errors.startswith("mprofile: cannot write {}: no space left on the disk".format(disk / "heap.pb.gz"))
+        assert temporary_files(disk) == set()
+
+
+def test_disk_that_becomes_read_only(tmp_path: pathlib.Path) -> None:
+    with small_disk(tmp_path, "10m") as disk:
+        program = Stepper(tmp_path, disk / "heap.pb.gz")
+        program.step(3 * MIB)
+        program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
+        if subprocess.call(["mount", "-o", "remount,ro", str(disk)]) != 0:
+            pytest.skip("the file system cannot be made read-only")
+        program.step(4 * MIB)
+        errors = program.end()
+        assert bytes_in(check(disk / "heap.pb.gz")) < 5 * MIB
+        assert errors.count("\n") == 1 and "the file system is read-only" in errors
+
+
+def test_directory_without_permission(tmp_path: pathlib.Path) -> None:
+    """As a user who may not write there; root may always."""
+    place = tmp_path / "place"
+    place.mkdir()
+    arguments: List[str] = []
+    if os.geteuid() == 0:
+        for directory in (tmp_path, *tmp_path.parents):
+            if directory == tmp_path or directory.name.startswith("pytest-"):
+                directory.chmod(0o711)
+            elif not directory.stat().st_mode & 0o001:
+                pytest.skip("another user cannot come to {}".format(directory))
+        os.chown(str(place), 65534, 65534)
+        arguments = ["65534"]
+    program = Stepper(tmp_path, place / "heap.pb.gz", *arguments)
+    program.step(3 * MIB)
+    program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
+    place.chmod(0o555)
+    program.step(4 * MIB)
+    assert bytes_in(check(place / "heap.pb.gz")) < 5 * MIB
+    place.chmod(0o755)
+    profile = program.wait_for(lambda profile: bytes_in(profile) > 7 * MIB)
+    assert comments(profile)["failure"] == "permission denied (open)"
+    errors = program.end()
+    assert errors.count("\n") == 1 and "permission denied" in errors
+
+
+def test_directory_that_vanishes_and_comes_back(tmp_path: pathlib.Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    program = Stepper(tmp_path, place / "heap.pb.gz")
+    shutil.rmtree(str(place))
+    program.step(3 * MIB)
+    place.mkdir()
+    profile = program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
+    assert comments(profile)["failure"] == "there is no such directory (open)"
+    errors = program.end()
+    assert errors.count("\n") == 1 and "there is no such directory" in errors
+
+
+def test_size_limit_of_files(tmp_path: pathlib.Path) -> None:
+    """The signal SIGXFSZ that comes with it does not reach the program."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+    text = """
+    import mprofile
+    mprofile.start(sample_rate=4096)
+    try:
+        mprofile.start_recording("heap.pb.gz")
+    except OSError as error:
+        print(error.strerror, flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, write(tmp_path, text)], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True, preexec_fn=limit, timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "File too large\n")
+    assert not (tmp_path / "heap.pb.gz").exists() and temporary_files(tmp_path) == set()
+
+
+def test_links_that_somebody_planted(tmp_path: pathlib.Path) -> None:
+    """At the target, over and over: none is followed, and the recording goes on."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    target = tmp_path / "heap.pb.gz"
+    target.symlink_to("victim")
+    program = Stepper(tmp_path, target)
+    for number in range(3):
+        target.unlink()
+        target.symlink_to("victim")
+        program.step((number + 1) * 4 * MIB)
+        assert not target.is_symlink()
+    program.end()
+    assert bytes_in(check(target)) > 24 * MIB
+    assert victim.read_text() == "precious"

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""Recordings of other processes: forked children, those of multiprocessing, those started from the environment, and the
+summary of `mprofile run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Dict
+
+import pytest
+from recorded import MIB, comments, execute, in_use
+
+from mprofile import _core
+from mprofile.profile import Profile
+
+# ---- forked children ----
+
+
+def test_fork(tmp_path: pathlib.Path) -> None:
+    done = execute(
+        tmp_path,
+        """
+        import mprofile, os, signal, sys, time
+        mprofile.start(sample_rate=0)
+        kept = bytearray(300000)
+        mprofile.start_recording("heap.pb.gz", every=3600)
+
+        def child(function):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    function()
+                finally:
+                    os._exit(0)
+            os.waitpid(pid, 0)
+            return pid
+
+        def grow_and_die():
+            more = bytearray(30 << 20)
+            while not os.path.exists("heap.%d.pb.gz" % os.getpid()):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def grandchild():
+            print("grandchild", child(lambda: mprofile.stop_recording()), flush=True)
+
+        print("nothing", child(lambda: None), flush=True)
+        print("exec", child(lambda: os.execv(sys.executable, [sys.executable, "-c", "pass"])), flush=True)
+        print("stop", child(lambda: mprofile.stop_recording()), flush=True)
+        print("killed", child(grow_and_die), flush=True)
+        print("parent", child(grandchild), flush=True)
+        print(mprofile.recording.recording_info()["publications"])
+        """,
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines.pop() == "1"
+    pids = dict(line.split() for line in lines)
+    expected = ["heap.pb.gz"] + ["heap.%s.pb.gz" % pids[who] for who in ("stop", "killed", "grandchild")]
+    assert sorted(path.name for path in tmp_path.glob("*.pb.gz")) == sorted(expected)
+    assert not list(tmp_path.glob(".*"))
+    first = comments(str(tmp_path / "heap.pb.gz"))["pid"]
+    for who in ("stop", "killed", "grandchild"):
+        path = str(tmp_path / ("heap.%s.pb.gz" % pids[who]))
+        assert comments(path)["pid"] == pids[who]
+        assert comments(path)["parent"] == (pids["parent"] if who == "grandchild" else first)
+        assert in_use(path) > 300000 + (30 * MIB if who == "killed" else 0)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="os.fork() warns of threads since 3.12")
+def test_no_warning_of_a_fork_with_threads(tmp_path: pathlib.Path) -> None:
+    done = execute(
+        tmp_path,
+        """
+        import mprofile, os, time
+        mprofile.start(sample_rate=1024)
+        mprofile.start_recording("heap.pb.gz", every=0.01)
+        for _ in range(50):
+            kept = [bytearray(3000) for _ in range(50)]
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
+        before = mprofile.recording.recording_info()["publications"]
+        kept = [bytearray(3000) for _ in range(500)]
+        time.sleep(0.5)
+        assert mprofile.recording.recording_info()["publications"] > before
+        """,
+        "-W",
+        "error",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_multiprocessing(tmp_path: pathlib.Path, method: str) -> None:
+    """One file a process that worked, complete although its process ends by os._exit()."""
+    (tmp_path / "program.py").write_text(
+        textwrap.dedent(
+            """
+            import multiprocessing, os, sys
+
+            def work(number):
+                global kept
+                kept = bytearray(number << 20)
+                print(os.getpid(), number, flush=True)
+
+            if __name__ == "__main__":
+                multiprocessing.set_start_method(sys.argv[1])
+                processes = [multiprocessing.Process(target=work, args=(number,)) for number in (3, 5)]
+                for process in processes:
+                    process.start()
+                for process in processes:
+                    process.join()
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mprofile", "run", "--sample-rate", "1K", "-o", "h.pb.gz", "program.py", method],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    workers = [line.split() for line in done.stdout.splitlines()]
+    assert len(workers) == 2
+    for pid, number in workers:
+        path = str(tmp_path / "h.{}.pb.gz".format(pid))
+        assert comments(path)["state"] == "final"
+        assert in_use(path) > int(number) * MIB
+        assert "mprofile: process {0} wrote h.{0}.pb.gz\n".format(pid) in done.stderr
+    assert in_use(str(tmp_path / "h.pb.gz")) < 3 * MIB
+
+
+# ---- the environment ----
+
+
+def test_environment(tmp_path: pathlib.Path) -> None:
+    environment = {
+        "MPROFILE_RECORD": str(tmp_path / "h.pb.gz"),
+        "MPROFILE_RECORD_RATE": "2K",
+        "MPROFILE_RECORD_FRAMES": "7",
+        "MPROFILE_RECORD_EVERY": "0.5",
+        "MPROFILE_RECORD_HISTORY": str(tmp_path / "history"),
+        "MPROFILE_RECORD_HISTORY_SIZE": "10M",
+    }
+    done = execute(tmp_path, "import os; print(os.getpid())", environment=environment)
+    assert done.stderr == ""
+    path = tmp_path / "h.{}.pb.gz".format(done.stdout.strip())
+    meta = Profile.read(str(path)).meta
+    assert (meta["sample_rate"], meta["max_frames"]) == (2048, 7)
+    assert comments(str(path))["command"].endswith("program.py")
+    assert os.listdir(str(tmp_path / "history"))
+    assert not (tmp_path / "h.pb.gz").exists()
+
+
+@pytest.mark.parametrize(
+    "environment, words",
+    [
+        ({"MPROFILE_RECORD_RATE": "fast"}, "MPROFILE_RECORD_RATE='fast'"),
+        ({"MPROFILE_RECORD_FRAMES": "0"}, "[1; 65535]"),
+        ({"MPROFILE_RECORD_EVERY": "often"}, "MPROFILE_RECORD_EVERY='often'"),
+        ({"MPROFILE_RECORD_EVERY": "0"}, "0.01 to 86400"),
+        ({"MPROFILE_RECORD_HISTORY_SIZE": "-1"}, "MPROFILE_RECORD_HISTORY_SIZE='-1'"),
+        ({"MPROFILE_RECORD": "/missing/directory/h.pb.gz"}, "/missing/directory"),
+        ({"MPROFILE_RECORD": "/dev/null"}, "/dev/null"),
+    ],
+)
+def test_bad_environment(tmp_path: pathlib.Path, environment: Dict[str, str], words: str) -> None:
+    """One line on stderr, and the program runs."""
+    environment = dict({"MPROFILE_RECORD": str(tmp_path / "h.pb.gz")}, **environment)
+    done = execute(tmp_path, "print('ran')", environment=environment)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert words in done.stderr
+    assert done.stderr.startswith("mprofile: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_is_imported_without_the_variable(tmp_path: pathlib.Path) -> None:
+    done = execute(tmp_path, "import sys; print([name for name in sys.modules if 'mprofile' in name])")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_other_path_names() -> None:
+    assert _core._recording_path(b"/a/heap.pb.gz", 12) == b"/a/heap.12.pb.gz"
+    with pytest.raises(ValueError):
+        _core._recording_path(b"x" * 5000, 12)
+
+
+# ---- mprofile run ----
+
+
+def test_run_with_history_and_every(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import time\nbegin = time.monotonic()\nwhile time.monotonic() - begin < 1: str(begin)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mprofile", "run", "--sample-rate", "0", "--every", "0.1", "--history", "past",
+         "--history-size", "1M", "-o", "h.pb.gz", "program.py"],
+        cwd=str(tmp_path),
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(comments(str(tmp_path / "h.pb.gz"))["publications"]) >= 4
+    names = sorted(os.listdir(str(tmp_path / "past")))
+    assert names and comments(str(tmp_path / "past" / names[-1]))["state"] == "final"
+
+
+def test_run_into_a_pipe_writes_at_the_end(tmp_path: pathlib.Path) -> None:
+    code = (
+        "import os, mprofile.recording; kept = [bytearray(1000) for _ in range(1000)];"
+        "print(mprofile.recording.is_recording(), 'MPROFILE_RECORD' in os.environ)"
+    )
+    os.mkfifo(str(tmp_path / "pipe"))
+    reader = subprocess.Popen(["cat", "pipe"], cwd=str(tmp_path), stdout=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "mprofile", "run", "--sample-rate", "1K", "-o", "pipe", "-c", code],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    data, _ = reader.communicate(timeout=60)
+    assert (done.returncode, done.stdout) == (0, "False False\n"), done.stderr
+    (tmp_path / "copy.pb.gz").write_bytes(data)
+    assert in_use(str(tmp_path / "copy.pb.gz")) > 0
+    assert done.stderr.endswith("mprofile: wrote pipe\n")
+
+
+def test_sigterm_while_many_processes_run(tmp_path: pathlib.Path) -> None:
+    """A master with workers: the master's end names the files of those that have written."""
+    (tmp_path / "program.py").write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys, time
+            workers = []
+            def work():
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                kept = [bytearray(10000) for _ in range(2000)]
+                time.sleep(60)
+            def end(*_):
+                for pid in workers:
+                    os.kill(pid, signal.SIGTERM)
+                for pid in workers:
+                    os.waitpid(pid, 0)
+                sys.exit(0)
+            for _ in range(3):
+                pid = os.fork()
+                if pid == 0:
+                    work()
+                workers.append(pid)
+            signal.signal(signal.SIGTERM, end)
+            print(workers, flush=True)
+            while True:
+                time.sleep(60)
+            """
+        )
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mprofile", "run", "--sample-rate", "4K", "-o", "h.pb.gz", "program.py"],
+        cwd=str(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    try:
+        assert process.stdout is not None
+        workers = json.loads(process.stdout.readline())
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            files = [str(tmp_path / "h.{}.pb.gz".format(pid)) for pid in workers]
+            if all(os.path.exists(path) and in_use(path) > 10 * MIB for path in files):
+                break
+            time.sleep(0.05)
+        os.kill(workers.pop(), signal.SIGKILL)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert re.findall(r"mprofile: process (\d+) wrote h\.\1\.pb\.gz\n", errors)
+    for pid in workers:
+        assert "mprofile: process {0} wrote h.{0}.pb.gz\n".format(pid) in errors
+        assert in_use(str(tmp_path / "h.{}.pb.gz".format(pid))) > 10 * MIB
