@@ -334,11 +334,23 @@ static MPROF_COLD bool enter_locked(struct mprof_recorder *r, uint64_t size)
     return r->exact || !mprof_sampler_pass_any(size);
 }
 
+/* Every walk ends with walk_done(), once nothing needs the frames any more. Without the runtime's leave it says so
+ * first and then looks whether the runtime is about to end; mprof_recorder_finalizing does the two the other way round.
+ * So either the walk does not begin, or the runtime waits until it is over. */
 static uint32_t walk(const struct mprof_recorder *r, struct mprof_thread *thread, bool attached, const void **more)
 {
-    if (!attached && __atomic_load_n(&r->finalizing, __ATOMIC_RELAXED))
-        return 0;
+    if (!attached) {
+        __atomic_store_n(&thread->detached, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&r->finalizing, __ATOMIC_SEQ_CST))
+            return 0;
+    }
     return thread->source->walk(attached, thread->frames[thread->current], thread->max_frames, more);
+}
+
+static void walk_done(struct mprof_thread *thread, bool attached)
+{
+    if (!attached)
+        __atomic_store_n(&thread->detached, 0, __ATOMIC_RELEASE);
 }
 
 /* The orphans' state belongs to whoever holds the lock; a thread's own is good without. */
@@ -368,6 +380,7 @@ static MPROF_COLD void add_slow(struct mprof_recorder *r, bool attached, uintptr
         uint32_t count = walk(r, thread, attached, &more);
         if (rate >= r->rate || mprof_sampler_keep(&thread->rng, size, rate, r->rate))
             record_locked(r, thread, count, more, address, size, mprof_os_monotonic_coarse_ns());
+        walk_done(thread, attached);
     }
     mprof_recorder_unlock(r);
 }
@@ -389,6 +402,7 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
     uint32_t count = walk(r, thread, attached, &more);
     int64_t now = mprof_os_monotonic_coarse_ns();
     if (mprof_unlikely(!mprof_recorder_enter(r))) {
+        walk_done(thread, attached);
         drop_outside(r);
         return;
     }
@@ -401,6 +415,7 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
             thread->last_address = address;
         }
     }
+    walk_done(thread, attached);
     mprof_recorder_unlock(r);
 }
 
@@ -418,8 +433,10 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
     uint32_t count = walk(r, thread, attached, &more);
     int64_t now = mprof_os_monotonic_coarse_ns();
     uint32_t stack;
-    if (!mprof_recorder_enter(r))
+    if (!mprof_recorder_enter(r)) {
+        walk_done(thread, attached);
         return;
+    }
     if (r->active && thread->session == r->session && mprof_livetable_find(&r->live, address)) {
         if (find_stack(r, thread, count, more, &stack) == 0) {
             struct mprof_live *entry = mprof_livetable_find(&r->live, address);
@@ -432,6 +449,7 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
             r->drops++;
         }
     }
+    walk_done(thread, attached);
     mprof_recorder_unlock(r);
 }
 

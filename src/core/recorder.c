@@ -274,7 +274,23 @@ bool mprof_recorder_active(void)
 
 void mprof_recorder_finalizing(bool finalizing)
 {
-    __atomic_store_n(&mprof_recorder.finalizing, finalizing, __ATOMIC_RELAXED);
+    struct mprof_recorder *r = &mprof_recorder;
+    __atomic_store_n(&r->finalizing, finalizing, __ATOMIC_SEQ_CST);
+    if (!finalizing)
+        return;
+    /* Who walks already is soon done. States are never freed and new ones come first in the list: those see the flag.
+     * The bound is for a thread that somebody has stopped in the middle. */
+    mprof_recorder_lock(r);
+    struct mprof_thread *thread = r->threads;
+    mprof_recorder_unlock(r);
+    for (int patience = 1000; thread && patience > 0;) {
+        if (__atomic_load_n(&thread->detached, __ATOMIC_SEQ_CST) == 0) {
+            thread = thread->next;
+        } else {
+            mprof_os_wait_for(&thread->detached, 1, 1000000);
+            patience--;
+        }
+    }
 }
 
 /* ---- the bell ---- */

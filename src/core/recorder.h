@@ -104,7 +104,7 @@ void mprof_recorder_restore(const struct mprof_taken *taken);
 void mprof_recorder_reuse(bool attached, uintptr_t address);
 
 /* From now on stacks of threads that are not attached to the runtime are not walked: their states may be freed under
- * them. */
+ * them. Returns when no such walk is going on, or after a second. */
 void mprof_recorder_finalizing(bool finalizing);
 
 /* ---- figures ---- */

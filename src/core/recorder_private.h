@@ -33,6 +33,7 @@ struct mprof_thread {
     struct mprof_rawframe *frames[2];
     uint32_t *path;         /* nodes of the last capture, outermost first */
     uintptr_t last_address; /* of the last block recorded */
+    uint32_t detached;      /* 1: between a walk without the runtime's leave and the use of what it found; atomic */
 };
 
 /* A remembered step down the tree; see record.c. */
