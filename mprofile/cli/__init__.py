@@ -24,6 +24,7 @@ COMMANDS = {
     "convert": "write a profile in the format of another tool",
     "completion": "print a script for a shell to complete commands and options",
     "leaks": "tell what has lived for long and what keeps growing",
+    "top": "watch the heap of a running program in the terminal",
 }
 
 EPILOG = """\
