@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Callable, Iterator, List, Optional
 
@@ -127,17 +128,23 @@ def test_disk_that_becomes_read_only(tmp_path: pathlib.Path) -> None:
         assert errors.count("\n") == 1 and "the file system is read-only" in errors
 
 
-def test_directory_without_permission(tmp_path: pathlib.Path) -> None:
+@pytest.fixture
+def open_directory() -> Iterator[pathlib.Path]:
+    """A directory that other users can come to; pytest's own are closed to them, again and again."""
+    directory = pathlib.Path(tempfile.mkdtemp())
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(str(directory))
+
+
+def test_directory_without_permission(tmp_path: pathlib.Path, open_directory: pathlib.Path) -> None:
     """As a user who may not write there; root may always."""
-    place = tmp_path / "place"
+    place = open_directory / "place"
     place.mkdir()
     arguments: List[str] = []
     if os.geteuid() == 0:
-        for directory in (tmp_path, *tmp_path.parents):
-            if directory == tmp_path or directory.name.startswith("pytest-"):
-                directory.chmod(0o711)
-            elif not directory.stat().st_mode & 0o001:
-                pytest.skip("another user cannot come to {}".format(directory))
+        if not all(directory.stat().st_mode & 0o001 for directory in open_directory.parents):
+            pytest.skip("another user cannot come to {}".format(open_directory))
         os.chown(str(place), 65534, 65534)
         arguments = ["65534"]
     program = Stepper(tmp_path, place / "heap.pb.gz", *arguments)
