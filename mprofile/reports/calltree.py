@@ -16,9 +16,10 @@ CHAINS  An only child with all that its parent has stands below it, not further 
 from __future__ import annotations
 
 import heapq
-from typing import Dict, List, Optional, Tuple
+import operator
+from typing import Dict, Iterable, List, Optional, Tuple
 
-from mprofile.profile import Measures, Profile, Row
+from mprofile.profile import Profile, Row
 from mprofile.reports.groups import BOTH, FLAT, Place, key_of
 from mprofile.reports.head import head
 from mprofile.reports.names import recorded
@@ -29,24 +30,27 @@ from mprofile.reports.table import SORTS, View, selected, share, where
 __all__ = ["Node", "build", "lines"]
 
 
+#: Where in a node's sums the value is that a sort is by.
+_VALUE = {"inuse": 0, "count": 1, "allocated": 6, "peak": 12}
+
+
 class Node:
-    """row: what the node is. sums: of all stacks through it. own: of those that end there. children: by their keys."""
+    """key: what the node is. own: figures of the stacks that end there; sums: of all through it. children: by key."""
 
     __slots__ = ("children", "key", "own", "sums")
 
     def __init__(self, key: Place) -> None:
         self.key = key
-        self.sums = [0.0] * 18
-        self.own: Optional[List[float]] = None
+        self.own: List[float] = [0.0] * 18
+        self.sums: List[float] = []
         self.children: Dict[Place, Node] = {}
 
     def row(self, profile: Profile) -> Row:
         """The node as a row: cumulative is its total, flat what ends there."""
-        own = self.own if self.own is not None else [0.0] * 18
-        return Row(*self.key, (), BOTH.pack(*own, *self.sums), 0, profile._sampling)
+        return Row(*self.key, (), BOTH.pack(*self.own, *self.sums), 0, profile._sampling)
 
-    def measures(self, profile: Profile) -> Measures:
-        return self.row(profile).cumulative
+    def value(self, sort: str) -> float:
+        return self.sums[_VALUE[sort]]
 
 
 def build(profile: Profile, view: View) -> Node:
@@ -54,11 +58,10 @@ def build(profile: Profile, view: View) -> Node:
     key = key_of(view.by, recorded(profile).get("directory", ""))
     known: Dict[int, Place] = {}
     root = Node(("", 0, None))
+    nodes: List[Tuple[Node, Node]] = []  # each with its parent, parents first
     stacks = view.selection.of(profile.rows("stack")) if view.selection else profile.rows("stack")
     for row in stacks:
-        figures = FLAT.unpack_from(row._data, row._offset)
         node = root
-        node.sums = [a + b for a, b in zip(node.sums, figures)]
         for frame in row.frames:
             name = known.get(id(frame))
             if name is None:
@@ -69,29 +72,35 @@ def build(profile: Profile, view: View) -> Node:
             child = node.children.get(name)
             if child is None:
                 child = node.children[name] = Node(name)
+                nodes.append((child, node))
             node = child
-            node.sums = [a + b for a, b in zip(node.sums, figures)]
-        node.own = list(figures) if node.own is None else [a + b for a, b in zip(node.own, figures)]
+        node.own = list(map(operator.add, node.own, FLAT.unpack_from(row._data, row._offset)))
+    for node in [root] + [node for node, _ in nodes]:
+        node.sums = node.own
+    for node, parent in reversed(nodes):
+        parent.sums = list(map(operator.add, parent.sums, node.sums))
     return root
 
 
-def largest(profile: Profile, root: Node, view: View) -> Dict[int, float]:
+def largest(root: Node, view: View) -> Dict[int, float]:
     """The totals of the nodes to show, by id."""
-    order = SORTS[view.sort]
     chosen: Dict[int, float] = {}
-    waiting = [
-        (-order.value(child.measures(profile)), number, child) for number, child in enumerate(root.children.values())
-    ]
-    heapq.heapify(waiting)
-    number = len(waiting)
+    waiting: List[Tuple[float, int, Node]] = []
+    number = 0
+
+    def wait_for(children: Iterable[Node]) -> None:
+        nonlocal number
+        for child in children:
+            number += 1  # of two that are equal the first comes first
+            heapq.heappush(waiting, (-child.value(view.sort), number, child))
+
+    wait_for(root.children.values())
     while waiting and (view.limit is None or len(chosen) < view.limit):
         value, _, node = heapq.heappop(waiting)
         if value >= 0:
             break
         chosen[id(node)] = -value
-        for child in node.children.values():
-            number += 1
-            heapq.heappush(waiting, (-order.value(child.measures(profile)), number, child))
+        wait_for(node.children.values())
     return chosen
 
 
@@ -102,7 +111,7 @@ def lines(profile: Profile, view: View) -> List[Line]:
     directory = recorded(profile).get("directory", "")
     total = order.value(profile.totals())
     root = build(profile, view)
-    chosen = largest(profile, root, view)
+    chosen = largest(root, view)
     source = Source(profile) if view.source and view.by == "line" else None
     result = head(profile)
     if view.selection:
@@ -115,7 +124,7 @@ def lines(profile: Profile, view: View) -> List[Line]:
 
     def put_children(node: Node, indent: str, value: float) -> None:
         shown = sorted((one for one in node.children.values() if id(one) in chosen), key=lambda one: -chosen[id(one)])
-        hidden = [order.value(one.measures(profile)) for one in node.children.values() if id(one) not in chosen]
+        hidden = [one.value(view.sort) for one in node.children.values() if id(one) not in chosen]
         hidden = [one for one in hidden if one > 0]
         entries: List[Tuple[Optional[Node], float, int]] = [(one, chosen[id(one)], 0) for one in shown]
         if hidden:

@@ -180,7 +180,9 @@ def changes(comparison: Comparison) -> List[Change]:
     for row in before.values():
         result.append(comparison.change(measures(row), None, row, _directory(comparison.old)))
     result = [one for one in result if abs(one.change) >= 0.5]
-    result.sort(key=lambda one: (-abs(one.certain), -abs(one.change)))
+    result.sort(
+        key=lambda one: (-abs(one.certain), -abs(one.change), one.row.filename, one.row.lineno, one.row.name or "")
+    )
     return result
 
 

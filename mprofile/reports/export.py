@@ -16,7 +16,7 @@ from mprofile.reports.calltree import Node, build
 from mprofile.reports.groups import totals
 from mprofile.reports.head import LEVEL
 from mprofile.reports.names import recorded
-from mprofile.reports.table import SORTS, View, sorted_rows
+from mprofile.reports.table import View, sorted_rows
 
 __all__ = ["dump", "how_recorded", "measures_of", "place_of", "rows_csv", "rows_json", "spreadsheet", "tree_json"]
 
@@ -98,7 +98,6 @@ def rows_json(profile: Profile, view: View) -> str:
 
 def tree_json(profile: Profile, view: View) -> str:
     """The whole call tree, unfolded: nodes have what they are, cumulative and flat figures, and children."""
-    order = SORTS[view.sort]
 
     def node_of(node: Node, root: bool) -> Dict[str, Any]:
         row = node.row(profile)
@@ -113,7 +112,7 @@ def tree_json(profile: Profile, view: View) -> str:
     waiting = [(tree, top)]
     while waiting:
         node, place = waiting.pop()
-        children = sorted(node.children.values(), key=lambda one: -order.value(one.measures(profile)))
+        children = sorted(node.children.values(), key=lambda one: -one.value(view.sort))
         for child in children:
             one = node_of(child, False)
             place["children"].append(one)

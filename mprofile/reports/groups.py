@@ -10,6 +10,7 @@ NAMES   A module is named after its file, as it would be imported from the direc
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import struct
@@ -153,7 +154,7 @@ def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Pl
                 shown.setdefault(group, found)
             groups.append(group)
         _add(flat, groups[-1], figures)
-        for group in set(groups):
+        for group in dict.fromkeys(groups):
             _add(cumulative, group, figures)
     nothing = [0.0] * 18
     return [
@@ -164,7 +165,7 @@ def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Pl
 
 def _add(sums: Dict[Hashable, List[float]], group: Hashable, figures: Tuple[float, ...]) -> None:
     own = sums.get(group)
-    sums[group] = list(figures) if own is None else [a + b for a, b in zip(own, figures)]
+    sums[group] = list(figures) if own is None else list(map(operator.add, own, figures))
 
 
 def totals(profile: Profile, selection: Selection = EVERYTHING) -> Measures:
@@ -173,5 +174,5 @@ def totals(profile: Profile, selection: Selection = EVERYTHING) -> Measures:
         return profile.totals()
     sums = [0.0] * 18
     for row in selection.of(profile.rows("stack")):
-        sums = [a + b for a, b in zip(sums, FLAT.unpack_from(row._data, row._offset))]
+        sums = list(map(operator.add, sums, FLAT.unpack_from(row._data, row._offset)))
     return Row("", 0, None, (), BOTH.pack(*sums, *sums), 0, profile._sampling).flat

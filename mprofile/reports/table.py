@@ -118,7 +118,8 @@ def sorted_rows(profile: Profile, view: View) -> List[Row]:
         values = (order.value(row.flat), order.value(row.cumulative))
         if values[1] > 0 or view.all_rows:
             ranked.append((values[::-1] if view.cumulative else values, row))
-    ranked.sort(key=lambda pair: (-pair[0][0], -pair[0][1]))
+    # The core has its rows in an order of their own among equals; those that are made of stacks have none.
+    ranked.sort(key=lambda pair: (-pair[0][0], -pair[0][1], pair[1].filename, pair[1].lineno, pair[1].name or ""))
     return [row for _, row in ranked]
 
 

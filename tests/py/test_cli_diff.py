@@ -153,7 +153,7 @@ def test_two_versions_in_two_directories(tmp_path: pathlib.Path, by: str) -> Non
         return path
 
     told = json.loads(diff("--json", "--by", by, version(1, 1000), version(2, 3000)).stdout)
-    assert [(row["old"], row["new"]) for row in told["rows"]] == [(2000, 6000), (1000, 3000), (0, 100), (100, 0)]
+    assert [(row["old"], row["new"]) for row in told["rows"]] == [(2000, 6000), (1000, 3000), (100, 0), (0, 100)]
     text = diff("--by", by, str(tmp_path / "1.pb.gz"), str(tmp_path / "2.pb.gz")).stdout
     assert "app/main.py" in text
     assert "/srv/v" not in text

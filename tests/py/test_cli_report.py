@@ -28,6 +28,8 @@ COMMENTS = [
     "a comment of somebody else",
 ]
 
+MPROFILE = os.path.join(os.path.dirname(sys.executable), "mprofile")
+
 Traces = List["tuple[int, int, tuple[tuple[str, int], ...]]"]
 
 
@@ -342,8 +344,8 @@ def test_focus_and_ignore(tmp_path: pathlib.Path) -> None:
     done = report("--by", "line", "--focus", "decoder", path)
     assert rows_of(done.stdout) == [
         ["2.0 KiB", "23.5 %", "2.0 KiB", "23.5 %", "json/decoder.py:30"],
-        ["0 B", "0.0 %", "2.0 KiB", "23.5 %", "app.py:20"],
         ["0 B", "0.0 %", "2.0 KiB", "23.5 %", "app.py:10"],
+        ["0 B", "0.0 %", "2.0 KiB", "23.5 %", "app.py:20"],
     ]
     assert "selected     2.0 KiB, 23.5 % of memory in use: stacks with 'decoder'\n" in done.stdout
     ignored = report("--by", "line", "--ignore", "decoder", path)
@@ -519,7 +521,7 @@ def test_source_that_is_no_file(tmp_path: pathlib.Path) -> None:
 # ---- terminals ----
 
 
-def on_terminal(words: List[str], columns: int, **environment: str) -> str:
+def on_terminal(words: List[str], columns: int, program: str = MPROFILE, **environment: str) -> str:
     """What a command prints on a terminal of that many columns."""
     import fcntl
     import pty
@@ -529,8 +531,7 @@ def on_terminal(words: List[str], columns: int, **environment: str) -> str:
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
-    script = os.path.join(os.path.dirname(sys.executable), "mprofile")
-    process = subprocess.Popen([script, *words], stdout=follower, stderr=follower, env=dict(variables, **environment))
+    process = subprocess.Popen([program, *words], stdout=follower, stderr=follower, env=dict(variables, **environment))
     os.close(follower)
     parts = []
     while True:
@@ -645,6 +646,34 @@ def test_bad_options(tmp_path: pathlib.Path, words: List[str], parts: List[str])
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     for part in parts:
         assert part in done.stderr
+
+
+# ---- progress ----
+
+SLOW = """
+import sys, time
+from mprofile.cli import common
+common.PATIENCE = float(sys.argv[1])
+with common.Progress(2) as progress:
+    progress.step("reading")
+    time.sleep(0.5)
+    progress.step("adding up")
+    time.sleep(0.5)
+print("done")
+"""
+
+
+def test_progress() -> None:
+    pytest.importorskip("rich")
+    slow = on_terminal(["-c", SLOW, "0.1"], 100, program=sys.executable, TERM="xterm")
+    assert "reading" in slow
+    assert "adding up" in slow
+    assert slow.endswith("done\n")
+    assert on_terminal(["-c", SLOW, "60"], 100, program=sys.executable, TERM="xterm") == "done\n"
+    piped = subprocess.run(
+        [sys.executable, "-c", SLOW, "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
+    )
+    assert (piped.stdout, piped.stderr) == (b"done\n", b"")
 
 
 # ---- profiles of others ----
