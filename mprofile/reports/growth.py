@@ -27,7 +27,8 @@ WARM-UP The first third of the time is left to it. A line is a
 
             suspect     it grew in the rest with a probability of 99.9 %, and in the last third of the time at half
                         that rate at least
-            settled     it grew from the beginning to the end, but is no suspect
+            settled     it grew from the beginning to the end, but is no suspect; if the interval of its growth after
+                        the warm-up is above zero all the same, it may be growing still
 
 UNITS   Bytes, seconds.
 """

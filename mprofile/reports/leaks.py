@@ -92,7 +92,7 @@ def survivors(profile: Profile, older_than: float = 60.0, by: str = "line", limi
     if bound is None:
         raise ValueError("ages are known up to {}, not up to {}".format(duration(BOUNDS[-1]), duration(older_than)))
     old = growth.older(profile, bound)
-    rows = sorted(old.rows(by), key=lambda row: -row.flat.inuse.bytes)
+    rows = [row for row in old.rows(by) if row.flat.inuse.samples]
     whole = {growth.key_of(row, by): row for row in profile.rows(by)}
     exact = profile.meta["sample_rate"] <= 1
     directory = directory_of(profile)
@@ -208,15 +208,20 @@ def suspects(series: Series, by: str = "line", limit: int = 10) -> List[Line]:
         lines += frames(next(stack for key, _, stack in stacks if key == item.key), directory)
     if len(suspected) > limit:
         lines += [[], [("  {:,} more".format(len(suspected) - limit), "quiet")]]
-    if settled:
-        lines += [[], [("settled: grew, and then no more, or not for sure", "head")]]
-        settled.sort(key=lambda item: item.first - item.last)
-        for item in settled[:limit]:
+    settled.sort(key=lambda item: item.first - item.last)
+    for title, part in (
+        ("not sure: may be growing still", [item for item in settled if item.low > 0]),
+        ("settled: grew at first, and then no more", [item for item in settled if item.low <= 0]),
+    ):
+        if not part:
+            continue
+        lines += [[], [(title, "head")]]
+        for item in part[:limit]:
             size, before = format_size(item.last), format_size(item.first)
             text = "  {:>9}, {} at first; lately {}    ".format(size, before, rate(item))
             lines.append([(text, "size"), *where(rows[item.key], directory)])
-        if len(settled) > limit:
-            lines.append([("  {:,} more".format(len(settled) - limit), "quiet")])
+        if len(part) > limit:
+            lines.append([("  {:,} more".format(len(part) - limit), "quiet")])
     if len(moments) - 1 < growth.FEW * 3 / 2:
         text = "So few profiles cannot tell a leak from a program that is warming up: 8 or more can."
         lines += [[], [(text, "quiet")]]

@@ -141,6 +141,34 @@ def test_few_moments_use_the_errors_of_the_estimates() -> None:
     assert (seeing.high - seeing.low) < 0.5 * (blind.high - blind.low)
 
 
+def test_what_may_be_growing_is_told_apart_from_what_has_settled(tmp_path: pathlib.Path) -> None:
+    kept: List[bytes] = []
+    draw = random.Random(11)
+
+    def now_and_then() -> None:
+        for _ in range(draw.choice((0, 0, 40))):
+            kept.append(bytes(1000))
+
+    def at_first(number: int) -> None:
+        if number < 4:
+            kept.extend([bytes(5000) for _ in range(10)])
+
+    files = []
+    mprofile.start(sample_rate=0)
+    try:
+        for number in range(20):
+            now_and_then()
+            at_first(number)
+            files.append(str(tmp_path / "{:02}.pb.gz".format(number)))
+            mprofile.take_snapshot().write_pprof(files[-1])
+            time.sleep(0.02)
+    finally:
+        mprofile.stop()
+    text = run(*files).stdout
+    unsure, settled = text.index("not sure: may be growing still"), text.index("settled: grew at first")
+    assert unsure < text.index("now_and_then") < settled < text.index("at_first", settled)
+
+
 # ---- shares ----
 
 
@@ -205,6 +233,7 @@ def test_survivors_are_told_by_age(recorded: List[str]) -> None:
     (line,) = [line for line in done.stdout.splitlines() if "test_cli_leaks.py" in line and "201.8" in line]
     assert line.split()[:5] == ["201.8", "KiB", "200", "100", "%"]
     assert " drop" not in done.stdout
+    assert "0 B" not in done.stdout
 
 
 def test_survivors_by_stack_show_frames(recorded: List[str]) -> None:
