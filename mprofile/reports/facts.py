@@ -119,8 +119,10 @@ def lines(profile: Profile) -> List[Line]:
         facts.append((word, [(size.strip(), what), *rest]))
     seen = resident(profile)
     if seen is not None:
-        fact("resident", "{}, at most {}".format(format_size(seen.bytes), format_size(seen.most)))
+        fact("resident", format_size(seen.bytes))
         facts.append(("", explanation(seen, exact)))
+        part = 100 * totals.peak.bytes / seen.most
+        fact("", "at most {}; the heap's peak is {:.0f} % of that".format(format_size(seen.most), part))
     points = history(profile)
     if len(points) > 1:
         fact("history", "{:,} points in {:.0f} s".format(len(points), points[-1][0] - points[0][0]))
