@@ -46,6 +46,23 @@ def test_hazard_21_exit_while_threads_allocate(rate: int, last: str) -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
+def test_hazard_21_a_detached_threads_state_is_freed(rate: int) -> None:
+    """At its end the interpreter frees the states of threads that run on, here with PYTHONMALLOC's pattern over it."""
+    code = """if True:
+        import threading, time
+        import _hazard_foreign as foreign
+        from mprofile import _core
+        _core.start(20, {})
+        for _ in range(2):
+            threading.Thread(target=foreign.for_ever, args=(100,), daemon=True).start()
+        time.sleep(0.05)
+        """.format(rate)
+    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="malloc_debug") for _ in range(6)]
+    for process in processes:
+        finish(process)
+
+
+@pytest.mark.parametrize("rate", RATES)
 def test_hazard_21_allocations_in_atexit_handlers_and_after(rate: int) -> None:
     """A handler registered before mprofile runs after ours, one registered after it before; then come finalizers."""
     out = run(

@@ -80,14 +80,19 @@ def test_hazard_22_calloc_that_overflows(domain: int, rate: int) -> None:
     from mprofile import _core
 
     below.install(domain)
-    below.pretend(True)
+    overflows = ((2**32, 2**32), (2**63, 2), (2**64 - 1, 2**64 - 1), (2**33 + 1, 2**31))
     with recording(sample_rate=rate):
         live = _core._info()["live"]
-        for count, size in ((2**32, 2**32), (2**63, 2), (2**64 - 1, 2**64 - 1), (2**33 + 1, 2**31)):
+        for count, size in overflows:
             assert mem.calloc(domain, count, size, direct=True) is None
             assert mem.calloc(domain, count, size) is None
             assert blocks((count * size) % 2**64) == []
         assert rate != 0 or _core._info()["live"] <= live + 50  # nothing but objects of this function
+        below.pretend(True)
+        for count, size in overflows:  # an allocator that overlooks it: at least the size is not small
+            kept = mem.calloc(domain, count, size, direct=True)
+            assert [block.size for block in blocks(2**64 - 1)] == [2**64 - 1]
+            mem.free(domain, kept)
         kept = mem.calloc(domain, 1001, 5)
         assert [block.size for block in blocks(5005)] == [5005]
         mem.free(domain, kept)

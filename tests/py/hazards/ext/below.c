@@ -10,7 +10,7 @@
  *
  *             refuse(size, times)     refuse so many requests for just so many bytes
  *             grudge(address)         realloc(address, 0) frees the block and returns NULL
- *             pretend(on)             serve any request of 2^30 bytes and more with 64 bytes
+ *             pretend(on)             serve any request of 2^30 bytes and more with 64 bytes, one that overflows too
  *             hand_over(address, size)  when the block at `address` comes back by realloc or free, a thread of another
  *                                     make asks PyMem_RawMalloc for `size` bytes before realloc or free returns, and
  *                                     gets that very address
@@ -148,7 +148,12 @@ static void *below_calloc(void *ctx, size_t count, size_t size)
     int domain = (int)(intptr_t)ctx;
     size_t bytes;
     __atomic_fetch_add(&counts[domain].callocs, 1, __ATOMIC_RELAXED);
-    if (__builtin_mul_overflow(count, size, &bytes) || refuses(bytes))
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        if (!pretending)
+            return NULL;
+        bytes = SIZE_MAX;
+    }
+    if (refuses(bytes))
         return NULL;
     free_one_inside(bytes);
     return originals[domain].calloc(originals[domain].ctx, 1, served(bytes));

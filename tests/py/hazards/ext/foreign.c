@@ -4,6 +4,9 @@
  * WHAT    Module _hazard_foreign:
  *
  *             detached(size, n)       PyMem_RawMalloc n times in the calling thread, the GIL released
+ *             for_ever(size)          PyMem_RawMalloc in the calling thread, the GIL released, until the process ends.
+ *                                     Nothing is freed: at its end Python sets another RAW allocator for moments, which
+ *                                     must not get what the one before has given
  *             in_thread(size, n)      the same in a thread made by C
  *             in_destructor(size, n)  the same in a destructor of thread-specific data, in each round that there is
  *             release(addresses)      PyMem_RawFree, the GIL released
@@ -86,6 +89,17 @@ static PyObject *detached(PyObject *module, PyObject *args)
     allocate(&order);
     PyEval_RestoreThread(state);
     return addresses_of(&order);
+}
+
+static PyObject *for_ever(PyObject *module, PyObject *args)
+{
+    unsigned long long size;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "K", &size))
+        return NULL;
+    (void)PyEval_SaveThread();
+    for (;;)
+        (void)PyMem_RawMalloc((size_t)size);
 }
 
 static void *run_order(void *context)
@@ -413,6 +427,7 @@ static PyObject *interpreter(PyObject *module, PyObject *args)
 
 static PyMethodDef methods[] = {
     {"detached", detached, METH_VARARGS, NULL},
+    {"for_ever", for_ever, METH_VARARGS, NULL},
     {"in_thread", in_thread, METH_VARARGS, NULL},
     {"in_destructor", in_destructor, METH_VARARGS, NULL},
     {"release", release, METH_O, NULL},
