@@ -25,6 +25,9 @@ RATES = (0, 4096, 16384)
 
 
 class Result(NamedTuple):
+    """Suspected lines, the fastest first in `all`."""
+
+    all: List[str]
     right: List[str]
     wrong: List[str]
 
@@ -42,13 +45,15 @@ def run(case: str, seed: int, rate: int, directory: str) -> List[str]:
 
 def judge(files: Sequence[str]) -> Result:
     series = leaks.Series.of(map(Profile.read, files), "line")
-    result = Result([], [])
+    result = Result([], [], [])
     innocent = first_innocent_line()
     for item in growth.analyse(series.moments):
         if item.verdict == "suspect":
             filename, line = str(item.key[0]), int(str(item.key[1]))
             right = filename == PROGRAM and line < innocent
-            (result.right if right else result.wrong).append("{}:{}".format(filename, line))
+            place = "{}:{}".format(filename, line)
+            result.all.append(place)
+            (result.right if right else result.wrong).append(place)
     return result
 
 
@@ -61,7 +66,7 @@ def main(seeds: int) -> None:
                 with tempfile.TemporaryDirectory() as directory:
                     result = judge(run(case, seed, rate, directory))
                 found += bool(result.right)
-                accused += len(result.right) + len(result.wrong)
+                accused += len(result.all)
                 wrong += len(result.wrong)
                 for place in result.wrong:
                     print("  wrong: {} (seed {})".format(place, seed), file=sys.stderr)

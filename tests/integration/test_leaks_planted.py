@@ -14,7 +14,7 @@ import pytest
 
 COMMAND = os.path.join(os.path.dirname(sys.executable), "mprofile")
 
-# What a leak takes from a free list was allocated by others: see docs/howto-find-a-leak.md.
+# Without the floats: what they are made of was allocated by others. See docs/howto-find-a-leak.md.
 LEAKS = ["cache", "listeners", "reference", "closure"]
 
 
@@ -29,9 +29,10 @@ def leaks(*words: str) -> str:
 def test_planted(case: str, rate: int, tmp_path: pathlib.Path) -> None:
     files = leak_precision.run(case, 1, rate, str(tmp_path))
     result = leak_precision.judge(files)
-    assert result.right
-    # Small objects of the interpreter's free lists may be told by the line that first allocated them.
-    assert len(result.wrong) <= 1
+    assert result.right and result.all[0] == result.right[0]
+    # What a leak takes from the interpreter's free lists is named by the line that first allocated it: lists and bound
+    # methods have such lists in older versions.
+    assert len(result.wrong) <= 3
     text = leaks(*files)
     assert "suspects, by line" in text
     assert "leaky.py:" in text and "leak_" in text
@@ -41,7 +42,7 @@ def test_planted(case: str, rate: int, tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_innocent(seed: int, rate: int, tmp_path: pathlib.Path) -> None:
     files = leak_precision.run("none", seed, rate, str(tmp_path))
-    assert leak_precision.judge(files) == leak_precision.Result([], [])
+    assert leak_precision.judge(files) == leak_precision.Result([], [], [])
     text = leaks(*files)
     assert "no suspect" in text
     if rate == 0:
