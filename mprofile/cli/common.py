@@ -18,12 +18,14 @@ from types import TracebackType
 from typing import Iterable, List, NoReturn, Optional, Pattern, Type
 
 from mprofile._files import write_file
+from mprofile._sizes import parse_size
 from mprofile.cli.parser import Parser
 from mprofile.profile import Profile
 from mprofile.reports.styled import Line, plain
 
 __all__ = [
     "Progress",
+    "add_at_least",
     "add_color",
     "add_limit",
     "add_metric",
@@ -63,6 +65,13 @@ def row_count(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def pattern(text: str) -> Pattern[str]:
     try:
         return re.compile(text)
@@ -95,6 +104,16 @@ def add_metric(parser: Parser) -> None:
 
 def add_limit(parser: Parser, default: str) -> None:
     parser.add_argument("--limit", type=row_count, metavar="N", help="most rows (default: {})".format(default))
+
+
+def add_at_least(parser: Parser, what: str) -> None:
+    parser.add_argument(
+        "--at-least",
+        type=size,
+        default=0,
+        metavar="SIZE",
+        help="only rows {} this size, like 128K or 1.5MiB".format(what),
+    )
 
 
 # ---- input ----

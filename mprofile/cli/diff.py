@@ -7,6 +7,7 @@ from typing import Sequence
 
 from mprofile.cli.common import (
     Progress,
+    add_at_least,
     add_color,
     add_limit,
     add_metric,
@@ -55,6 +56,7 @@ def make_parser() -> Parser:
     add_metric(parser)
     parser.add_argument("--cum", action="store_true", help="compare rows with what they called")
     add_limit(parser, "{} that grew and {} that shrank; all with --json and --csv".format(ROWS, ROWS))
+    add_at_least(parser, "that changed by at least")
     parser.add_argument(
         "--focus", type=pattern, metavar="REGEX", help="only stacks with a frame whose function or file matches"
     )
@@ -71,6 +73,8 @@ def make_parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
+    if options.at_least and options.metric == "count":
+        parser.error("--at-least is a size: it does not go with --metric count")
     check_inputs(parser, [options.old, options.new])
     with Progress(3) as progress:
         progress.step("reading OLD")
@@ -79,7 +83,9 @@ def main(arguments: Sequence[str]) -> int:
         new = read(parser, options.new)
         progress.step("comparing")
         selection = Selection(options.focus, options.ignore)
-        comparison = difference.Comparison(old, new, options.by, options.metric, options.cum, selection)
+        comparison = difference.Comparison(
+            old, new, options.by, options.metric, options.cum, selection, options.at_least
+        )
         if options.json or options.csv:
             text = (difference.as_json if options.json else difference.as_csv)(comparison, options.limit)
         else:

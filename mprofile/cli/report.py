@@ -8,6 +8,7 @@ from typing import List, Sequence
 
 from mprofile.cli.common import (
     Progress,
+    add_at_least,
     add_color,
     add_limit,
     pattern,
@@ -37,6 +38,7 @@ examples:
   mprofile report mprofile.4711.pb.gz
   mprofile report --tree --focus 'json|yaml' heap.pb.gz
   mprofile report --by file --sort peak --columns inuse,peak,allocated,average heap.pb.gz
+  mprofile report --by file --at-least 1.5MiB heap.pb.gz
   mprofile report --json heap.pb.gz > heap.json
 """.format(", ".join(table.COLUMNS))
 
@@ -76,6 +78,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--cum", action="store_true", help="sort by cum, not by flat")
     add_limit(parser, "{}; {} with --tree; all with --json and --csv".format(ROWS, NODES))
+    add_at_least(parser, "(nodes of the tree) of at least")
     parser.add_argument("--columns", type=column_names, metavar="LIST", help="columns, apart by commas; or all")
     parser.add_argument("--tree", action="store_true", help="print the call tree from the root, what is small folded")
     parser.add_argument(
@@ -101,6 +104,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("a tree is no table: --tree goes with --json, not with --csv")
     if options.columns and (options.tree or options.json or options.csv or options.by == "stack"):
         parser.error("--columns is for tables, not for --tree, --json, --csv or --by stack")
+    if options.at_least and options.sort == "count":
+        parser.error("--at-least is a size: it does not go with --sort count")
     data = options.json or options.csv
     default = None if data else NODES if options.tree else ROWS
     view = table.View(
@@ -112,6 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         options.columns,
         not options.no_source,
         terminal_width(),
+        least=options.at_least,
     )
     with Progress(2) as progress:
         progress.step("reading")

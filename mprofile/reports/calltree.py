@@ -97,7 +97,7 @@ def largest(root: Node, view: View) -> Dict[int, float]:
     wait_for(root.children.values())
     while waiting and (view.limit is None or len(chosen) < view.limit):
         value, _, node = heapq.heappop(waiting)
-        if value >= 0:
+        if value >= 0 or -value < view.least:
             break
         chosen[id(node)] = -value
         wait_for(node.children.values())

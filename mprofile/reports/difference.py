@@ -54,7 +54,8 @@ class Change(NamedTuple):
 
 
 class Comparison:
-    """Two profiles, and by what they are compared. by, metric, selection: as in reports.table.View."""
+    """Two profiles, and by what they are compared. by, metric, selection: as in reports.table.View. least: smallest
+    change, up or down, of a row."""
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class Comparison:
         metric: str = "inuse",
         cumulative: bool = False,
         selection: Selection = EVERYTHING,
+        least: float = 0.0,
     ) -> None:
         self.old = old
         self.new = new
@@ -72,6 +74,7 @@ class Comparison:
         self.order: Sort = SORTS[metric]
         self.cumulative = cumulative
         self.selection = selection
+        self.least = max(0.5, least)  # less than a half is what rounding leaves
         sampled = max((old, new), key=lambda profile: float(profile.meta["sample_rate"]))
         self.rate: float = sampled.meta["sample_rate"]
         self.exact = self.rate <= 1
@@ -179,7 +182,7 @@ def changes(comparison: Comparison) -> List[Change]:
         result.append(comparison.change(measures(match), measures(row), row, _directory(comparison.new)))
     for row in before.values():
         result.append(comparison.change(measures(row), None, row, _directory(comparison.old)))
-    result = [one for one in result if abs(one.change) >= 0.5]
+    result = [one for one in result if abs(one.change) >= comparison.least]
     result.sort(
         key=lambda one: (-abs(one.certain), -abs(one.change), one.row.filename, one.row.lineno, one.row.name or "")
     )

@@ -16,7 +16,7 @@ from mprofile.reports.calltree import Node, build
 from mprofile.reports.groups import totals
 from mprofile.reports.head import LEVEL
 from mprofile.reports.names import recorded
-from mprofile.reports.table import View, sorted_rows
+from mprofile.reports.table import View, shown_rows, sorted_rows
 
 __all__ = ["dump", "how_recorded", "measures_of", "place_of", "rows_csv", "rows_json", "spreadsheet", "tree_json"]
 
@@ -77,7 +77,7 @@ def place_of(row: Row, by: str) -> Dict[str, Any]:
 def rows_json(profile: Profile, view: View) -> str:
     """An object with how it was recorded, totals and rows. Flat and cumulative are one thing for whole stacks."""
     rows = []
-    for row in sorted_rows(profile, view)[: view.limit]:
+    for row in shown_rows(sorted_rows(profile, view), view):
         one = place_of(row, view.by)
         one["flat"] = measures_of(row.flat)
         if view.by != "stack":
@@ -181,7 +181,7 @@ def rows_csv(profile: Profile, view: View) -> str:
     names = ["{}_{}_{}".format(kind, measure, name) for kind in kinds for measure in _MEASURES for name in figures]
     body = []
     places: List[str] = []
-    for row in sorted_rows(profile, view)[: view.limit]:
+    for row in shown_rows(sorted_rows(profile, view), view):
         place = {"stack": stack_text(row)} if view.by == "stack" else place_of(row, view.by)
         places = list(place)
         line: List[Any] = list(place.values())

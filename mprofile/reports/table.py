@@ -36,7 +36,9 @@ __all__ = [
     "selected",
     "share",
     "short",
+    "shown_rows",
     "size_range",
+    "sorted_rows",
     "where",
 ]
 
@@ -87,7 +89,7 @@ class View(NamedTuple):
     by: one of BY. sort: one of SORTS. limit: most rows, None: all. cumulative: sort by what rows have with what they
     called. columns: some of COLUMNS; None: the usual ones, as many as there is room for. source: show lines of source
     code. width: columns of the terminal; None: as wide as it gets. all_rows: also those that have
-    nothing by this measure.
+    nothing by this measure. least: smallest value, of what is sorted by, of a row that is shown.
     """
 
     by: str = "function"
@@ -99,6 +101,7 @@ class View(NamedTuple):
     source: bool = False
     width: Optional[int] = None
     all_rows: bool = False
+    least: float = 0.0
 
 
 def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: int = 20) -> str:
@@ -123,6 +126,15 @@ def sorted_rows(profile: Profile, view: View) -> List[Row]:
     return [row for _, row in ranked]
 
 
+def shown_rows(rows: Sequence[Row], view: View) -> Sequence[Row]:
+    """Of sorted rows those to show, from the first on."""
+    order = SORTS[view.sort]
+    rows = rows[: view.limit]
+    if not view.least:
+        return rows
+    return [row for row in rows if order.value(row.cumulative if view.cumulative else row.flat) >= view.least]
+
+
 def lines(profile: Profile, view: View) -> List[Line]:
     """Return head and table."""
     order = SORTS[view.sort]
@@ -136,7 +148,7 @@ def lines(profile: Profile, view: View) -> List[Line]:
     result.append([])
     result.append([("{} by {}{}".format(order.title, view.by, "" if exact else ", with 95 % intervals"), "head")])
     result.append([])
-    shown = found[: view.limit]
+    shown = shown_rows(found, view)
     if not shown:
         result.append([("  nothing", "")])
     elif view.by == "stack":

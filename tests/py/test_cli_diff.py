@@ -97,6 +97,14 @@ def test_blocks(exact: List[str]) -> None:
     }
 
 
+def test_at_least(tmp_path: pathlib.Path) -> None:
+    old = made(tmp_path / "old.pb.gz", [trace(3000, A), trace(100, C)])
+    new = made(tmp_path / "new.pb.gz", [trace(5048, B), trace(200, C)])
+    told = json.loads(diff("--json", "--by", "line", "--at-least", "2K", old, new).stdout)
+    assert [row["change"] for row in told["rows"]] == [5048, -3000]
+    assert diff("--at-least", "2K", "--metric", "count", old, new).returncode == 2
+
+
 def test_stacks(exact: List[str]) -> None:
     text = diff("--by", "stack", *exact).stdout
     assert "\n  -3.0 KiB, 4.0 KiB -> 1.0 KiB\n    a.py:1\n    b.py:2\n" in text

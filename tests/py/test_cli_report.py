@@ -182,7 +182,7 @@ def test_intervals_hold_the_estimates(tmp_path: pathlib.Path) -> None:
     for row in Profile.read(path).rows("line"):
         low, high = row.flat.inuse.bytes_interval()
         assert low <= row.flat.inuse.bytes <= high
-    assert re.search(r"in use +\d+\.\d MiB \(\d+\.\d\.\.\d+\.\d MiB\) in ", report(path).stdout)
+    assert re.search(r"in use +\d+\.\d [KM]iB \(\d+\.\d\.\.\d+\.\d [KM]iB\) in ", report(path).stdout)
 
 
 # ---- formats ----
@@ -377,6 +377,17 @@ def test_columns(tmp_path: pathlib.Path) -> None:
 def test_all_columns_of_a_sampled_profile(tmp_path: pathlib.Path) -> None:
     done = report("--columns", "all", sampled(tmp_path))
     assert len(rows_of(done.stdout)[0]) == len(table.COLUMNS) + 2  # the function and its place
+
+
+def test_at_least(tmp_path: pathlib.Path) -> None:
+    path = made(tmp_path, EXACT)
+    for size in ("2K", "2 KiB", "1.5K"):
+        done = report("--by", "line", "--at-least", size, path)
+        assert [row[-1] for row in rows_of(done.stdout)] == ["app.py:20", "json/decoder.py:30"]
+        assert done.stdout.endswith("  1 more with 512 B (5.9 %)\n")
+    assert len(rows_of(report("--by", "line", "--cum", "--at-least", "8K", path).stdout)) == 2
+    assert len(tree_of(report("--tree", "--by", "line", "--at-least", "3K", path).stdout)) == 3
+    assert len(json.loads(report("--json", "--by", "line", "--at-least", "2K", path).stdout)["rows"]) == 2
 
 
 def test_sorted_by_cumulative(tmp_path: pathlib.Path) -> None:
@@ -637,6 +648,8 @@ def test_the_profiled_program_does_without_rich(tmp_path: pathlib.Path) -> None:
         (["--tree", "--by", "stack"], ["--tree", "--by", "module"]),
         (["--tree", "--csv"], ["--csv", "--tree"]),
         (["--json", "--csv"], ["--json", "--csv"]),
+        (["--at-least", "2X"], ["--at-least", "'2X'", "KiB"]),
+        (["--at-least", "2K", "--sort", "count"], ["--at-least", "count"]),
         (["--color", "red"], ["--color", "'red'", "never"]),
         (["--limit", "\u0663"], ["--limit", "1 or more"]),
     ],
