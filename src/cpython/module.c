@@ -53,7 +53,6 @@ static int start(const struct mprof_recorder_options *options, long long rate)
     int result = 0;
     mprof_lock_acquire(&control);
     if (!mprof_recorder_active()) {
-        mprof_recorder_finalizing(false);
         if (mprof_hooks_prepare() != 0)
             problem = "the allocators of this process have been replaced too often";
         else
@@ -359,6 +358,9 @@ static int watch_exit(PyObject *module)
     Py_XDECREF(callback);
     Py_XDECREF(atexit);
     Py_XDECREF(result);
+    /* An interpreter after another in the same process. Not in start(): a late handler of atexit may call that. */
+    if (result)
+        mprof_recorder_finalizing(false);
     return result ? 0 : -1;
 }
 

@@ -105,17 +105,12 @@ def test_hazard_21_a_start_in_the_last_handler(rate: int) -> None:
             time.sleep(0.02)
             assert _core._valid()
 
-        def without_the_gil():
-            while True:
-                foreign.release(foreign.detached(3000, 200))
-
         atexit.register(last)
         from mprofile import _core
-        foreign.hammer(1, 3000)
-        for _ in range(3):
-            threading.Thread(target=without_the_gil, daemon=True).start()
+        for _ in range(2):
+            threading.Thread(target=foreign.for_ever, args=(100,), daemon=True).start()
         """.format(rate)
-    processes = [start([sys.executable, "-c", code]) for _ in range(4)]
+    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="malloc_debug") for _ in range(6)]
     for process in processes:
         finish(process)
 
