@@ -38,8 +38,8 @@ LEAST_EVERY, MOST_EVERY = 0.01, 86400.0
 #: Seconds to wait for the last write.
 TIMEOUT = 30.0
 
-#: From this version on os.fork() counts the threads after its handlers have run.
-_RESUME_LATER = sys.version_info >= (3, 13)
+#: From this version on os.fork() warns of threads, and in some counts them after its handlers have run.
+_RESUME_LATER = sys.version_info >= (3, 12)
 
 _registered = False
 _multiprocessing_registered = False
@@ -211,20 +211,22 @@ def _register() -> None:
     atexit.register(stop_recording)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(
-            before=_core._recording_before_fork,
-            after_in_parent=_after_fork_in_parent,
+            before=_before_fork,
+            # No Python code: what is to happen later would happen in it.
+            after_in_parent=_core._recording_after_fork_parent,
             after_in_child=_after_fork_in_child,
         )
 
 
-def _after_fork_in_parent() -> None:
-    # Only a program of one thread gets no warning, so only the main thread's fork may not show ours.
+def _before_fork() -> None:
+    # A program of one thread must not be told that it has two. In others the warning comes in any case, and only the
+    # main thread can be asked to do something later.
     later = False
     if _RESUME_LATER:
         import threading
 
         later = threading.current_thread() is threading.main_thread()
-    _core._recording_after_fork_parent(later)
+    _core._recording_before_fork(later)
 
 
 def _after_fork_in_child() -> None:

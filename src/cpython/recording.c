@@ -97,10 +97,12 @@ static PyObject *recording_path(PyObject *module, PyObject *args)
 
 /* ---- around a fork; the GIL stays held, so that no other thread forks meanwhile ---- */
 
-static PyObject *before_fork(PyObject *module, PyObject *ignored)
+static bool resume_later;
+
+static PyObject *before_fork(PyObject *module, PyObject *later)
 {
     (void)module;
-    (void)ignored;
+    resume_later = later == Py_True;
     mprof_publisher_pause();
     return none();
 }
@@ -112,12 +114,13 @@ static int resume(void *ignored)
     return 0;
 }
 
-/* `later`: from the main thread's next instructions. os.fork counts the threads after its handlers have run, from 3.13
- * on, and warns if it finds ours. */
-static PyObject *after_fork_parent(PyObject *module, PyObject *later)
+/* Later: when the main thread comes to its next instruction, after os.fork has returned, which from 3.12 on warns if it
+ * finds a second thread. */
+static PyObject *after_fork_parent(PyObject *module, PyObject *ignored)
 {
     (void)module;
-    if (later != Py_True || Py_AddPendingCall(resume, NULL) != 0)
+    (void)ignored;
+    if (!resume_later || Py_AddPendingCall(resume, NULL) != 0)
         mprof_publisher_resume();
     return none();
 }
@@ -146,8 +149,8 @@ static PyMethodDef functions[] = {
     {"_recording_info", recording_info, METH_NOARGS, PyDoc_STR("_recording_info() -> dict")},
     {"_recording_path", recording_path, METH_VARARGS,
      PyDoc_STR("_recording_path(path, pid) -> the path of another process of the recording")},
-    {"_recording_before_fork", before_fork, METH_NOARGS, PyDoc_STR("_recording_before_fork()")},
-    {"_recording_after_fork_parent", after_fork_parent, METH_O, PyDoc_STR("_recording_after_fork_parent(later)")},
+    {"_recording_before_fork", before_fork, METH_O, PyDoc_STR("_recording_before_fork(later)")},
+    {"_recording_after_fork_parent", after_fork_parent, METH_NOARGS, PyDoc_STR("_recording_after_fork_parent()")},
     {"_recording_after_fork_child", after_fork_child, METH_NOARGS, PyDoc_STR("_recording_after_fork_child()")},
     {NULL, NULL, 0, NULL},
 };

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum state { OFF, ON, PAUSED, STOPPING, LOST, DORMANT };
@@ -317,6 +318,16 @@ int mprof_publisher_stop(int64_t timeout_ns)
     return result;
 }
 
+/* A thread that has been joined is still counted by the kernel for some microseconds; if the machine is busy, for
+ * milliseconds. */
+static void wait_until_gone(long tid)
+{
+    const struct timespec step = {0, 20000};
+    int64_t end = mprof_os_monotonic_ns() + PAUSE_TIMEOUT;
+    while (tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0 && mprof_os_monotonic_ns() < end)
+        (void)nanosleep(&step, NULL);
+}
+
 void mprof_publisher_pause(void)
 {
     mprof_lock_acquire(&publisher.lock);
@@ -329,8 +340,12 @@ void mprof_publisher_pause(void)
     tell(LEAVE);
     (void)wait_until_set(&publisher.ended, PAUSE_TIMEOUT);
     mprof_lock_acquire(&publisher.lock);
+    long tid = publisher.info.tid;
     join_locked();
+    bool joined = publisher.joined;
     mprof_lock_release(&publisher.lock);
+    if (joined)
+        wait_until_gone(tid);
 }
 
 /* No thread to be had: the next pause and resume, or stop, tries again. */
