@@ -14,7 +14,7 @@
  *         than a second or unknown.
  * WHY     Go's tools show the last column by default, so in-use bytes come last, and the four columns of Go's own heap
  *         profiles stay together and in their order. Their tag filters know a numeric label named `bytes`, and
- *         `-tagfocus age=1min:` for what has lived for a minute or more. Ages are coarse, and coarser as they grow, so
+ *         `-tagfocus age=60s:` for what has lived for a minute or more. Ages are coarse, and coarser as they grow, so
  *         that a stack's records are at most MPROF_AGES times as many as its sizes.
  * LOCKS   none.
  * MEMORY  none. */

@@ -86,3 +86,32 @@ def test_history_of_a_running_program(tmp_path: pathlib.Path) -> None:
     old = leaks("--older-than", "1s", *[str(path) for path in tmp_path.glob("*.pb.gz")])
     assert "in use for 1 s or more, by line" in old
     assert ":7  answer" in old
+
+
+@pytest.mark.tool("go")
+def test_go_tells_blocks_by_their_age(tmp_path: pathlib.Path) -> None:
+    program = """
+        import time, mprofile
+        def early():
+            return bytes(1000000)
+        def late():
+            return bytes(2000000)
+        mprofile.start()
+        kept = [early()]
+        time.sleep(1.3)
+        kept.append(late())
+        mprofile.take_snapshot().write_pprof("heap.pb.gz")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=str(tmp_path), check=True, timeout=60)
+    for label, name, other in (("age=1s:", "early", "late"), ("", "late", "nobody")):
+        text = subprocess.run(
+            ["go", "tool", "pprof", "-top", "-sample_index=inuse_space", "-tagfocus", label, "heap.pb.gz"],
+            cwd=str(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        names = {line.split()[-1] for line in text.splitlines() if line}
+        assert name in names and other not in names
