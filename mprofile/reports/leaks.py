@@ -21,6 +21,9 @@ __all__ = ["BY", "Series", "duration", "survivors", "suspects"]
 
 BY = ("line", "function", "stack")
 
+#: Suspects that grew by less than this part of the heap are counted only.
+SMALL = 0.001
+
 #: What has settled is told if it grew by this part of the heap.
 MATERIAL = 0.01
 
@@ -153,8 +156,11 @@ class Series(NamedTuple):
 
     @classmethod
     def of(cls, profiles: Iterable[Profile], by: str) -> Series:
-        """ValueError: fewer than two, of different processes, or without their times."""
-        moments: List[Moment] = []
+        """Of several of one moment one counts: the clock moves by some milliseconds at a time.
+
+        ValueError: fewer than two moments, different processes, or profiles without their times.
+        """
+        moments: Dict[int, Moment] = {}
         begin: Optional[Profile] = None
         end: Optional[Profile] = None
         for profile in profiles:
@@ -167,13 +173,11 @@ class Series(NamedTuple):
                 end = profile
             if profile.meta["recording"] != begin.meta["recording"]:
                 raise ValueError("the profiles are of different processes or recordings")
-            moments.append(Moment.of(profile, by))
+            if time not in moments:
+                moments[time] = Moment.of(profile, by)
         if begin is None or end is None or len(moments) < 2:
-            raise ValueError("fewer than two profiles show no growth")
-        moments.sort(key=lambda moment: moment.time)
-        if any(a.time >= b.time for a, b in zip(moments, moments[1:])):
-            raise ValueError("two of the profiles are of the same time")
-        return cls(moments, begin, end)
+            raise ValueError("profiles of one moment show no growth")
+        return cls([moments[time] for time in sorted(moments)], begin, end)
 
 
 def suspects(series: Series, by: str = "line", limit: int = 10) -> List[Line]:
@@ -187,27 +191,31 @@ def suspects(series: Series, by: str = "line", limit: int = 10) -> List[Line]:
     found = growth.analyse(moments, old_last)
     rows = {growth.key_of(row, by): row for row in end.rows(by)}
     directory = directory_of(end)
+    heap = end.totals().inuse.bytes
     suspected = [item for item in found if item.verdict == "suspect"]
-    material = MATERIAL * end.totals().inuse.bytes
-    settled = [item for item in found if item.verdict == "settled" and item.last - item.first > material]
+    large = [item for item in suspected if item.last - item.first >= SMALL * heap]
+    settled = [item for item in found if item.verdict == "settled" and item.last - item.first > MATERIAL * heap]
     early = _early(series, by)
     lines = head(end)
     text = "{:,} over {}".format(len(moments), duration(last - first))
     lines += [[("profiles   ", "head"), (text, "")], []]
-    if suspected:
+    if large:
         lines.append([("suspects, by {}, with 95 % intervals".format(by), "head")])
     else:
-        lines.append([("no suspect: nothing is sure to have kept growing", "head")])
-    stacks = _stacks(series, by) if suspected else []
-    for item in suspected[:limit]:
+        lines.append([("no suspect: nothing that matters is sure to have kept growing", "head")])
+    stacks = _stacks(series, by) if large else []
+    for item in large[:limit]:
         inuse = rows[item.key].flat.inuse
         size, blocks, before = format_size(inuse.bytes), format_count(inuse.blocks), format_size(item.first)
         text = "    {} in {} blocks now, {} at first; most of the growth is from".format(size, blocks, before)
         lines += [[], [("  ", ""), *where(rows[item.key], directory)]]
         lines += [[("    " + _reason(item, moments, early), "grew")], [(text, "")]]
         lines += frames(next(stack for key, _, stack in stacks if key == item.key), directory)
-    if len(suspected) > limit:
-        lines += [[], [("  {:,} more".format(len(suspected) - limit), "quiet")]]
+    if len(large) > limit:
+        lines += [[], [("  {:,} more".format(len(large) - limit), "quiet")]]
+    if len(suspected) > len(large):
+        text = "  {:,} more that grew by less than {:g} % of the heap".format(len(suspected) - len(large), 100 * SMALL)
+        lines += [[], [(text, "quiet")]]
     settled.sort(key=lambda item: item.first - item.last)
     for title, part in (
         ("not sure: may be growing still", [item for item in settled if item.low > 0]),

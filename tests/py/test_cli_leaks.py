@@ -170,6 +170,34 @@ def test_what_may_be_growing_is_told_apart_from_what_has_settled(tmp_path: pathl
     assert unsure < text.index("now_and_then") < settled < text.index("at_first", settled)
 
 
+def test_small_suspects_are_counted(tmp_path: pathlib.Path) -> None:
+    kept: List[bytes] = []
+
+    def much() -> None:
+        kept.append(bytes(1000000))
+
+    def little() -> None:
+        kept.append(bytes(10))
+
+    files = []
+    mprofile.start(sample_rate=0)
+    try:
+        for number in range(12):
+            much()
+            little()
+            files.append(str(tmp_path / "{:02}.pb.gz".format(number)))
+            mprofile.take_snapshot().write_pprof(files[-1])
+            time.sleep(0.02)
+    finally:
+        mprofile.stop()
+    done = run(*files)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = done.stdout
+    assert "much\n    grew in" in text
+    assert "little" not in text
+    assert "more that grew by less than 0.1 % of the heap" in text
+
+
 # ---- shares ----
 
 
@@ -220,8 +248,7 @@ def recorded(tmp_path_factory: Any) -> List[str]:
             path = str(directory / "{}.pb.gz".format(number))
             mprofile.take_snapshot().write_pprof(path)
             files.append(path)
-            if number == 1:
-                time.sleep(1.2)
+            time.sleep(1.2 if number == 1 else 0.02)
     finally:
         mprofile.stop()
         KEPT.clear()
@@ -286,7 +313,7 @@ def test_series_wants_one_recording(recorded: List[str], tmp_path: pathlib.Path)
     assert done.stderr.count("\n") == 1 and "of different processes or recordings" in done.stderr
     done = run(recorded[0], recorded[0])
     assert done.returncode == 2
-    assert "of the same time" in done.stderr
+    assert "profiles of one moment show no growth" in done.stderr
 
 
 def test_directory(recorded: List[str], tmp_path: pathlib.Path) -> None:
@@ -297,6 +324,8 @@ def test_directory(recorded: List[str], tmp_path: pathlib.Path) -> None:
     done = run(str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert "profiles   3 over" in done.stdout
+    (tmp_path / "20260131T235914.000Z.4711.pb.gz").write_bytes(pathlib.Path(recorded[2]).read_bytes())
+    assert "profiles   3 over" in run(str(tmp_path)).stdout  # twice the same moment
     other = "20260131T235910.000Z.4712.pb.gz"
     (tmp_path / other).write_bytes(pathlib.Path(recorded[0]).read_bytes())
     assert "process    4711\n" in run(str(tmp_path)).stdout
