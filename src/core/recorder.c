@@ -295,13 +295,15 @@ void mprof_recorder_finalizing(bool finalizing)
 
 /* ---- the bell ---- */
 
-void mprof_recorder_arm(uint32_t *bell, double growth, double least)
+void mprof_recorder_arm(uint32_t *bell, double growth, double least, double floor)
 {
     struct mprof_recorder *r = &mprof_recorder;
     mprof_recorder_lock(r);
     double grown = r->total_bytes * growth;
     r->bell = bell;
     r->grown_above = r->total_bytes + (grown > least ? grown : least);
+    if (r->grown_above < floor)
+        r->grown_above = floor;
     r->ring_above = bell ? -INFINITY : INFINITY;
     if (bell)
         __atomic_fetch_and(bell, ~(uint32_t)(MPROF_BELL_CHANGED | MPROF_BELL_GROWN), __ATOMIC_SEQ_CST);

@@ -147,9 +147,9 @@ int mprof_recorder_stack(uintptr_t address, int (*frame)(void *context, const st
 enum { MPROF_BELL_CHANGED = 1, MPROF_BELL_GROWN = 2 }; /* other bits are the waiter's own */
 
 /* Clears both bits of *bell. The next change of what is in use sets CHANGED; when it has grown by `growth` (0.1 is a
- * tenth) of what is in use now, and by `least` bytes, GROWN is set, too. One waiter on the word is woken each time. There
- * is one bell; NULL: none. */
-void mprof_recorder_arm(uint32_t *bell, double growth, double least);
+ * tenth) of what is in use now, by `least` bytes, and above `floor` bytes, GROWN is set, too. One waiter on the word is
+ * woken each time. There is one bell; NULL: none. */
+void mprof_recorder_arm(uint32_t *bell, double growth, double least, double floor);
 
 /* ---- tests ---- */
 

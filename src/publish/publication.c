@@ -246,6 +246,7 @@ int mprof_publication_publish(struct mprof_publication *p, bool final)
     if (!snapshot)
         return mprof_recorder_active() ? fail_memory(p) : 1;
     mprof_recorder_totals(&totals);
+    p->heap_bytes = totals.bytes;
     int64_t time_ms = mprof_snapshot_meta(snapshot)->time_ns / 1000000;
     const struct mprof_point point = {time_ms, totals.bytes > 0 ? (uint64_t)totals.bytes : 0, mprof_os_resident()};
     mprof_series_add(&p->series, &point);

@@ -53,6 +53,7 @@ struct mprof_publication {
     struct mprof_file_failure failure; /* the last one */
     int said;                          /* the errno that stderr was told last */
     /* Of the last publication. */
+    double heap_bytes; /* in use */
     size_t plain_bytes;
     size_t file_bytes;
     int64_t snapshot_ns;

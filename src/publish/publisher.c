@@ -57,6 +57,8 @@ static struct {
     double growth;
     int64_t due;
     int64_t retry_ns;
+    double high; /* the largest heap that was published since `high_ns`, which is at most every_ns ago */
+    int64_t high_ns;
     int result; /* of the last publication */
     long pid;   /* of this process */
 } publisher;
@@ -88,9 +90,15 @@ static void set(uint32_t *word)
 
 static void publish(long tid, bool final)
 {
-    mprof_recorder_arm(&publisher.bell, publisher.growth, LEAST_GROWTH);
     int64_t begin = mprof_os_monotonic_ns();
+    if (begin - publisher.high_ns >= publisher.every_ns)
+        publisher.high = 0;
+    mprof_recorder_arm(&publisher.bell, publisher.growth, LEAST_GROWTH, publisher.high * (1 + publisher.growth));
     int result = mprof_publication_publish(&publisher.publication, final);
+    if (result == 0 && publisher.publication.heap_bytes > publisher.high) {
+        publisher.high = publisher.publication.heap_bytes;
+        publisher.high_ns = begin;
+    }
     int64_t end = mprof_os_monotonic_ns();
     int64_t rest = end + REST * (end - begin);
     publisher.due = begin + publisher.every_ns;
@@ -253,6 +261,7 @@ static int start_locked(const struct mprof_publisher_options *options)
     publisher.growth = options->growth;
     publisher.due = 0;
     publisher.retry_ns = options->every_ns;
+    publisher.high = 0;
     publisher.result = 0;
     publisher.info = (struct mprof_publisher_info){.running = true};
     memcpy(publisher.info.path, publisher.publication.path, sizeof publisher.info.path);
@@ -314,7 +323,7 @@ int mprof_publisher_stop(int64_t timeout_ns)
     else
         (void)pthread_detach(publisher.thread);
     mprof_lock_release(&publisher.lock);
-    mprof_recorder_arm(NULL, 0, 0);
+    mprof_recorder_arm(NULL, 0, 0, 0);
     return result;
 }
 

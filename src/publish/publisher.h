@@ -5,7 +5,8 @@
  *
  *             nothing changes    no wake-up at all: a futex without timeout
  *             something changed  when `every` has passed since the last time
- *             the heap grew      at once, when it is `growth` larger than what was published last, and 1 MiB at least
+ *             the heap grew      at once, when it is `growth` larger than what was published last and within the last
+ *                                `every` (a heap that only swings is not published at each swing), and by 1 MiB
  *             the end            once more, at stop
  *
  *         Whatever kills the process finds the last publication complete. A publication that took d is followed
