@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build
 FUZZ_SECONDS ?= 30
+BENCH_ROUNDS ?= 9
 PYTEST_ARGS ?=
 
 BIN := $(CURDIR)/$(VENV)/bin
@@ -17,6 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TOOLS := $(VENV)/.tools
 TESTERS := $(VENV)/.testers
 LINTERS := $(VENV)/.linters
+BENCHERS := $(VENV)/.benchers
 BROWSER := $(VENV)/.browser
 PACKAGE := $(VENV)/.package
 C_BUILD := $(BUILD)/c
@@ -56,6 +58,10 @@ $(LINTERS): tools/requirements-lint.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-lint.txt
 	@touch $@
 
+$(BENCHERS): tools/requirements-bench.txt $(TOOLS)
+	$(BIN)/python -m pip install -q -r tools/requirements-bench.txt
+	@touch $@
+
 # Not editable: what the tests import is what a user installs. The build directory stays, so only changes compile.
 $(PACKAGE): $(TOOLS) $(PACKAGE_SOURCES)
 	@mkdir -p $(BUILD)
@@ -84,8 +90,9 @@ test-py: $(PACKAGE) $(TESTERS) ## Python tests alone
 test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
 
-bench: $(C_BUILD)/build.ninja ## micro-benchmarks of the core
+bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## micro-benchmarks of the core; overhead beside tracemalloc
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
+	$(BIN)/python benchmarks/overhead/run.py --rounds $(BENCH_ROUNDS) --markdown $(BUILD)/overhead.md --json $(BUILD)/overhead.json
 
 lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
 	@echo clang-format --dry-run --Werror ...
