@@ -28,7 +28,7 @@ from typing import Any, Dict, List, Optional
 
 import mprofile
 from mprofile import _core, recording
-from mprofile._autostart import variables
+from mprofile._autostart import NAMES, variables
 from mprofile.profile import Profile
 from mprofile.reports import table
 
@@ -59,6 +59,8 @@ class Session:
         mprofile.stop()
         mprofile.start(max_frames=frames, sample_rate=rate)
         if self.recorded:
+            for name in NAMES:
+                os.environ.pop(name, None)
             os.environ.update(variables(self.output, rate, frames, every, history, history_size))
             recording.begin(self.output, every, recording.GROWTH, history, history_size, self.comments())
 
@@ -112,9 +114,13 @@ class Session:
             for word in name.split(b".")[1:]:
                 # A process that died may have had this one's number; what is older than this run is not of it.
                 path = os.path.join(directory, name)
-                if not word.isdigit() or _core._recording_path(target, int(word)) != path:
+                if not word.isdigit() or len(word) > 10 or _core._recording_path(target, int(word)) != path:
                     continue
-                if os.stat(path).st_mtime >= self.started - 1:
+                try:
+                    written = os.stat(path).st_mtime
+                except OSError:  # the program has removed it
+                    continue
+                if written >= self.started - 1:
                     shown = os.path.join(os.path.dirname(self.shown), os.fsdecode(name))
                     lines.append((int(word), "mprofile: process {} wrote {}\n".format(int(word), shown)))
         return "".join(line for _, line in sorted(lines))

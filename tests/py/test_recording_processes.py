@@ -222,6 +222,38 @@ def test_run_with_history_and_every(tmp_path: pathlib.Path) -> None:
     assert names and comments(str(tmp_path / "past" / names[-1]))["state"] == "final"
 
 
+def test_summary_names_only_files_of_this_run(tmp_path: pathlib.Path) -> None:
+    for name in ("h.1.pb.gz", "h.2.pb.gz", "h.99999999999999999999.pb.gz", "h.x.pb.gz", "h.3.pb", "other.4.pb.gz"):
+        (tmp_path / name).write_text("")
+    os.utime(str(tmp_path / "h.1.pb.gz"), (1000000000, 1000000000))
+    done = subprocess.run(
+        [sys.executable, "-m", "mprofile", "run", "-o", "h.pb.gz", "-c", "pass"],
+        cwd=str(tmp_path),
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert re.findall("process.*", done.stderr) == ["process 2 wrote h.2.pb.gz"]
+    assert done.stderr.endswith("mprofile: next, type: mprofile report h.pb.gz\n")
+
+
+def test_variables_of_an_outer_run_are_replaced(tmp_path: pathlib.Path) -> None:
+    outer = {"MPROFILE_RECORD_HISTORY": str(tmp_path / "past"), "MPROFILE_RECORD_RATE": "1"}
+    code = "import os; print(sorted(name for name in os.environ if name.startswith('MPROFILE')))"
+    done = subprocess.run(
+        [sys.executable, "-m", "mprofile", "run", "-o", "h.pb.gz", "-c", code],
+        cwd=str(tmp_path),
+        env=dict(os.environ, **outer),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    names = ["MPROFILE_RECORD", "MPROFILE_RECORD_EVERY", "MPROFILE_RECORD_FRAMES", "MPROFILE_RECORD_RATE"]
+    assert done.stdout == "{}\n".format(names)
+    assert not (tmp_path / "past").exists()
+
+
 def test_run_into_a_pipe_writes_at_the_end(tmp_path: pathlib.Path) -> None:
     code = (
         "import os, mprofile.recording; kept = [bytearray(1000) for _ in range(1000)];"
