@@ -13,9 +13,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 from typing import Iterator
 
 import pytest
+
+
+# A job that a shell runs in the background is born with SIGINT ignored, and its children with it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

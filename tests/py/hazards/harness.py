@@ -193,12 +193,20 @@ class Block(NamedTuple):
         return self.frames[0][0] != "<unknown>"
 
 
+# From 3.15 on a bytearray keeps its bytes in a bytes object, whose header of 32 bytes is part of the block.
+BYTEARRAY_HEADER = 32 if sys.version_info >= (3, 15) else 0
+
+
 def blocks_of(traces: Iterable[Any], *sizes: int) -> List[Block]:
-    """The blocks of a snapshot, or only those that have one of these sizes."""
+    """The blocks of a snapshot, or only those that have one of these sizes; of a bytearray without its header."""
     found = []
     for trace in traces:
-        if not sizes or trace[1] in sizes:
-            found.append(Block(trace[1], tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
+        size = trace[1]
+        if sizes and size not in sizes:
+            size -= BYTEARRAY_HEADER
+            if size not in sizes:
+                continue
+        found.append(Block(size, tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
     return found
 
 

@@ -78,7 +78,7 @@ def test_hazard_15_names_survive_a_profile_file() -> None:
     snapshot.write_pprof(path)
     again = mprofile.read_pprof(path)
     os.unlink(path)
-    found = {trace.traceback[-1].filename for trace in again.traces if trace.size == 5003}
+    found = {trace.traceback[-1].filename for trace in again.traces if trace.size in (5003, 5035)}
     for name in NAMES:
         try:
             name.encode("utf-8")

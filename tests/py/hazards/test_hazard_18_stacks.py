@@ -115,7 +115,7 @@ def test_hazard_18_a_hundred_thousand_frames(max_frames: int) -> None:
     lines = [frame[1] for frame in block.frames[1:]]
     assert len(set(lines)) == min(len(lines), 2)  # the innermost down() calls bottom(), the others down()
     if sys.version_info >= (3, 9):
-        assert [trace[3] for trace in seen[0] if trace[1] == 5003] == [65535]  # the tree counts no further
+        assert [trace[3] for trace in seen[0] if trace[1] in (5003, 5035)] == [65535]  # the tree counts no further
 
 
 @pytest.mark.parametrize("rate", EVERYTHING)
