@@ -18,7 +18,6 @@ from typing import Iterator
 
 import pytest
 
-
 # A job that a shell runs in the background is born with SIGINT ignored, and its children with it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -79,7 +79,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     # The page of the flame graph is the same whatever the interpreter, and the chroot has no Node to build it.
-    default = "pytest -q --ignore=tests/py/test_flamegraph.py " + " ".join(name for name in ("tests/py", "tests/cpython") if (ROOT / name).is_dir())
+    directories = [name for name in ("tests/py", "tests/cpython") if (ROOT / name).is_dir()]
+    default = "pytest -q --ignore=tests/py/test_flamegraph.py " + " ".join(directories)
     parser = argparse.ArgumentParser(
         description="Runs the Python tests on the interpreters of Debian sid, in a chroot.",
     )
