@@ -3,7 +3,8 @@
 # Runs the tests under the sanitizers and valgrind. Argument: the build directory.
 #
 #   address   C tests and Python tests with ASan and UBSan; the extension is loaded into an ordinary interpreter, so
-#             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end
+#             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end.
+#             PYTEST_ARGS in the environment chooses tests
 #   thread    C tests with TSan
 #   memcheck  C tests under valgrind
 set -eu
@@ -31,15 +32,19 @@ if can_link address,undefined; then
     echo "== Python tests, ASan and UBSan"
     # Its program has a limit on its address space, of which ASan alone takes terabytes.
     limited=tests/py/hazards/test_hazard_02_failing_requests.py::test_hazard_04_program_without_memory
-    # Greenlets killed in several threads crash under ASan without the profiler as well: it does not follow their stacks.
-    switched=tests/integration/test_greenlet.py::test_greenlets_that_die_unfinished
+    hosts=
+    for host in forking_server greenlet numpy threads; do
+        hosts="$hosts tests/integration/test_$host.py"
+    done
     rm -rf "$build/asan-site"
     python -m pip install -q --no-build-isolation --no-deps --target "$build/asan-site" \
         -Cbuild-dir="$build/asan-package" -Csetup-args=-Db_sanitize=address,undefined -Csetup-args=-Db_lundef=false \
         -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true .
-    PYTHONPATH="$PWD/$build/asan-site" LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so)" \
+    # libstdc++ too: libasan looks for its functions once, before greenlet brings it in.
+    PYTHONPATH="$PWD/$build/asan-site" MPROFILE_TEST_SANITIZED=1 \
+        LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libstdc++.so.6)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        pytest --deselect "$limited" --deselect "$switched" tests/py tests/cpython tests/integration
+        pytest --deselect "$limited" ${PYTEST_ARGS:-tests/py tests/cpython $hosts}
 else
     missing "the address sanitizer of ${CC:-cc}"
 fi
