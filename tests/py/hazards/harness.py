@@ -204,7 +204,7 @@ def blocks_of(traces: Iterable[Any], *sizes: int) -> List[Block]:
         size = trace[1]
         if sizes and size not in sizes:
             size -= BYTEARRAY_HEADER
-            if size not in sizes:
+            if size <= BYTEARRAY_HEADER or size not in sizes:
                 continue
         found.append(Block(size, tuple((frame[0], frame[1], frame.name) for frame in trace[2])))
     return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 import pytest
-from harness import MEM, OBJ, RAW, blocks, isolated, recording, run
+from harness import BYTEARRAY_HEADER, MEM, OBJ, RAW, blocks, isolated, recording, run
 
 EVERYTHING = [0, 2]
 DOMAINS = [RAW, MEM, OBJ]
@@ -68,7 +68,7 @@ def test_hazard_02_failing_realloc_in_a_program(rate: int) -> None:
     with recording(sample_rate=rate):
         victim = bytearray(200000)
         (before,) = blocks(200001)
-        below.refuse(400001)
+        below.refuse(400001 + BYTEARRAY_HEADER)
         try:
             victim.extend(bytes(200000))
         except MemoryError:

@@ -206,17 +206,19 @@ def test_hazard_20_tracemalloc_from_the_beginning() -> None:
         from mprofile import _core
         _core.start(10, 0)
         kept = bytearray(5002)
-        ours = [trace[1] for trace in _core._get_traces() if trace[1] in (5003, 5035)]
-        theirs = [trace.size for trace in tracemalloc.take_snapshot().traces if trace.size in (5003, 5035)]
+        ours = [trace[1] % 32 for trace in _core._get_traces() if trace[1] in (5003, 5035)]
+        traces = tracemalloc.take_snapshot().traces
+        theirs = [trace.size % 32 for trace in traces if trace.size in (5003, 5035)]
         _core.stop()
         more = bytearray(5008)
-        theirs += [trace.size for trace in tracemalloc.take_snapshot().traces if trace.size in (5009, 5041)]
+        traces = tracemalloc.take_snapshot().traces
+        theirs += [trace.size % 32 for trace in traces if trace.size in (5009, 5041)]
         print(ours, theirs)
         """,
         "-X",
         "tracemalloc=5",
     )
-    assert out.strip() == "[5003] [5003, 5009]"
+    assert out.strip() == "[11] [11, 17]"  # with or without a header of 32 bytes (3.15)
 
 
 @pytest.mark.parametrize("rate", [0, 512])

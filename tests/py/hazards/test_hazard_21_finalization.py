@@ -138,7 +138,7 @@ def test_hazard_21_an_interpreter_twice_in_a_process() -> None:
             thread = threading.Thread(target=lambda: kept.extend(mem.many(0, 5003, 10)))
             thread.start()
             thread.join()
-            found = [t for t in _core._get_traces() if t[1] == 5003]
+            found = [t for t in _core._get_traces() if t[1] in (5003, 5035)]
             assert len(found) == 20, found
             assert _core._valid()
             if rate:
@@ -219,14 +219,14 @@ def test_hazard_21_stacks_in_another_interpreter() -> None:
         def leaf():
             return bytearray(5002)
         kept = leaf()
-        found = [[f.name.rpartition(".")[2] for f in t[2]] for t in _core._get_traces() if t[1] == 5003]
+        found = [[f.name.rpartition(".")[2] for f in t[2]] for t in _core._get_traces() if t[1] in (5003, 5035)]
         assert [names[:2] for names in found] == [["leaf", "<module>"]], found
         assert _core.is_tracing()
         '''
     _core.start(20, 0)
     for _ in range(5):
         run(work)
-        assert not any(t[1] == 5003 for t in _core._get_traces())
+        assert not any(t[1] in (5003, 5035) for t in _core._get_traces())
     print(results, _core._valid())
     """
     assert run(INTERPRETERS + code) == "[True, True, True, True, True] True\n"
