@@ -76,7 +76,11 @@ def test_hazard_02_failing_realloc_in_a_program(rate: int) -> None:
         else:
             raise AssertionError("the request was not refused")
         assert len(victim) == 200000
-        assert blocks(200001) == [before]
+        if rate == 0 and BYTEARRAY_HEADER:
+            # The bytes object inside is announced anew when it cannot grow, so it is known by that line from then on.
+            assert [block.size for block in blocks(200001)] == [before.size]
+        else:
+            assert blocks(200001) == [before]
         del victim
         assert blocks(200001) == []
 
