@@ -25,7 +25,7 @@ from survivors import MIB, MPROFILE, bytes_in, check, comments, run, temporary_f
 from mprofile.profile import Profile
 
 sanitized = pytest.mark.skipif(
-    "MPROFILE_TEST_SANITIZED" in os.environ, reason="the address sanitizer needs memory and signals for itself"
+    "TESTS_SANITIZED" in os.environ, reason="the address sanitizer needs memory and signals for itself"
 )
 
 SEED = int(os.environ.get("MPROFILE_TEST_SEED", "1"))
