@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* compiler.h -- what the compiler is told beyond plain C11.
  *
- * WHAT    Branch hints, attributes and the two assertion tiers. The only place that names compiler extensions,
+ * WHAT    Branch hints, attributes and the assertion. The only place that names compiler extensions,
  *         but for the thread-local model in sampler.h.
  * WHY     gcc and clang agree on all of these; one header keeps the rest of the tree standard C.
  * LOCKS   none.
@@ -10,7 +10,6 @@
 #define MPROF_BASE_COMPILER_H
 
 #include <assert.h>
-#include <stdlib.h>
 
 #define mprof_likely(x) __builtin_expect(!!(x), 1)
 #define mprof_unlikely(x) __builtin_expect(!!(x), 0)
@@ -22,12 +21,5 @@
 
 /* Cheap check, kept out of release builds (NDEBUG). */
 #define mprof_assert(condition) assert(condition)
-
-/* Expensive walk over a whole structure: compiled in only where a test asks for it with -DMPROF_CHECKED. */
-#ifdef MPROF_CHECKED
-#define mprof_assert_heavy(condition) ((condition) ? (void)0 : abort())
-#else
-#define mprof_assert_heavy(condition) ((void)0)
-#endif
 
 #endif

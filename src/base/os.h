@@ -20,8 +20,6 @@ void *mprof_os_map_present(size_t size);
 void mprof_os_unmap(void *address, size_t size);
 /* Grows or shrinks a mapping; may move it. NULL: the old mapping is untouched. */
 void *mprof_os_remap(void *address, size_t old_size, size_t new_size);
-/* Asks for huge pages under a mapping; a hint, never fails. */
-void mprof_os_advise_huge(void *address, size_t size);
 
 /* Granularity of mprof_os_map. A system with larger pages rounds up by itself. */
 #define MPROF_OS_PAGE ((size_t)4096)

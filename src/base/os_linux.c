@@ -47,13 +47,6 @@ void *mprof_os_remap(void *address, size_t old_size, size_t new_size)
     return moved == MAP_FAILED ? NULL : moved;
 }
 
-void mprof_os_advise_huge(void *address, size_t size)
-{
-    int saved = errno;
-    (void)madvise(address, size, MADV_HUGEPAGE);
-    errno = saved;
-}
-
 static int64_t now(clockid_t clock)
 {
     struct timespec time = {0, 0};

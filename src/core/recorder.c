@@ -19,8 +19,6 @@ bool mprof_recorder_exact;
 
 static pthread_key_t thread_key;
 
-enum { PRUNE_MIN_NODES = 8192 };
-
 static void publish_filter(const struct mprof_filter *filter)
 {
     __atomic_store_n(&mprof_recorder_filter, filter, __ATOMIC_RELEASE);
@@ -46,7 +44,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     r->peak_stamp = 0;
     r->peak_ns = 0;
     r->drops = r->reentered = r->thinnings = r->prunes = 0;
-    r->prune_at = PRUNE_MIN_NODES;
+    r->prune_at = MPROF_PRUNE_MIN_NODES;
     r->birth_shift = 26; /* 67 ms */
     r->start_ns = mprof_os_monotonic_coarse_ns();
     r->start_wall_ns = mprof_os_wall_ns();

@@ -45,6 +45,9 @@ struct mprof_step {
     uint32_t epoch; /* low half of the recorder's */
 };
 
+/* The tree is not pruned before it has this many nodes. */
+enum { MPROF_PRUNE_MIN_NODES = 8192 };
+
 enum { MPROF_STEPS = 4096, MPROF_DEFERRED = 64 };
 
 struct mprof_recorder {

@@ -17,8 +17,6 @@
  *         pruned. */
 #include "core/recorder_private.h"
 
-enum { PRUNE_MIN_NODES = 8192 };
-
 static const char PRUNED[] = "<pruned>";
 
 /* Record of the stack that collects what pruned stacks allocated. -1: no memory. */
@@ -98,7 +96,7 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
     mprof_arena_drop(&scratch);
     /* Of c nodes left, those made since the last time are kept whatever they are. Letting the tree double would add all
      * of c to them each time, and c would grow without end; half of c comes to rest at twice what is needed. */
-    uint64_t more = trie->count / 2 > PRUNE_MIN_NODES ? trie->count / 2 : PRUNE_MIN_NODES;
+    uint64_t more = trie->count / 2 > MPROF_PRUNE_MIN_NODES ? trie->count / 2 : MPROF_PRUNE_MIN_NODES;
     uint64_t next = trie->count + more;
     r->prune_at = next < UINT32_MAX ? (uint32_t)next : UINT32_MAX;
 }

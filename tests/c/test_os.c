@@ -34,7 +34,6 @@ static void test_map(void)
         present = present && (resident[i] & 1);
     ok(present, "map_present: all pages are there");
     memset(a, 0x5a, MPROF_OS_PAGE);
-    mprof_os_advise_huge(a, MPROF_OS_PAGE);
     a = mprof_os_remap(a, MPROF_OS_PAGE, 64 * MPROF_OS_PAGE);
     if (!ok(a != NULL, "a mapping grows"))
         bail("no memory");
@@ -57,7 +56,6 @@ static void test_refused(void)
     ok(mprof_os_remap(a, MPROF_OS_PAGE, too_much) == NULL && a[7] == 7, "too much to grow: the old mapping stays");
     mprof_os_unmap(a, MPROF_OS_PAGE);
     mprof_os_unmap((void *)1, MPROF_OS_PAGE); /* not a mapping: refused by the system */
-    mprof_os_advise_huge((void *)1, MPROF_OS_PAGE);
     is_int(errno, 42, "errno is preserved");
 }
 

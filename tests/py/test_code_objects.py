@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import random
 import sys
 import types
@@ -23,21 +22,6 @@ NOT_STARTED = 0xFFFFFFFF
 VERSION = sys.version_info[:2]
 # Offsets past the end of the code are compared too; debug builds assert that there are none.
 BEYOND = 0 if hasattr(sys, "gettotalrefcount") else 10
-
-
-@pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    path = Path(__file__).parent / "ext" / "build_probe.py"
-    spec = importlib.util.spec_from_file_location("build_probe", str(path))
-    assert spec is not None and spec.loader is not None
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
-    try:
-        module = builder.load(tmp_path_factory.mktemp("probe"))
-    except builder.NoCompilerError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
-    assert isinstance(module, ModuleType)
-    return module
 
 
 # ---- names ------------------------------------------------------------------------------

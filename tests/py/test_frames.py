@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import functools
 import gc
-import importlib.util
-import os
 import sys
 import threading
 import types
 import weakref
-from pathlib import Path
 from types import ModuleType
 from typing import Any, AsyncIterator, Callable, Generator, Iterator, List, Tuple
 
@@ -29,21 +26,6 @@ ALL = 1 << 20  # more frames than any stack here has
 NOT_STARTED = 0xFFFFFFFF
 WARM = 60  # enough calls for the adaptive interpreter to specialise them
 VERSION = sys.version_info[:2]
-
-
-@pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    path = Path(__file__).parent / "ext" / "build_probe.py"
-    spec = importlib.util.spec_from_file_location("build_probe", str(path))
-    assert spec is not None and spec.loader is not None
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
-    try:
-        module = builder.load(tmp_path_factory.mktemp("probe"))
-    except builder.NoCompilerError as error:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
-    assert isinstance(module, ModuleType)
-    return module
 
 
 def agreed(probe: ModuleType) -> Stack:
