@@ -19,6 +19,7 @@
 #include "core/recorder.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { FAKE_DEPTH = 1024 };
