@@ -27,12 +27,12 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web test-sid bench lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-web test-sid bench instructions lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables     PYTHON=$(PYTHON)  PYTEST_ARGS='-k name'  FUZZ_SECONDS=$(FUZZ_SECONDS)"
 
@@ -93,6 +93,9 @@ test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alon
 bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## micro-benchmarks of the core; overhead beside tracemalloc
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
 	$(BIN)/python benchmarks/overhead/run.py --rounds $(BENCH_ROUNDS) --markdown $(BUILD)/overhead.md --json $(BUILD)/overhead.json
+
+instructions: $(PACKAGE) ## instructions of an allocation through the hooks against their budget (needs valgrind)
+	$(BIN)/python benchmarks/instructions/measure.py
 
 lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
 	@echo clang-format --dry-run --Werror ...
