@@ -18,6 +18,8 @@ import random
 import statistics
 import subprocess
 import sys
+import sysconfig
+import tempfile
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import programs
@@ -74,6 +76,10 @@ FIGURES = [
     Figure("realloc growth, 512 KiB: time", "realloc_growth", S512, "none", seconds, 1.05),
     Figure("tornado_http, 128 KiB, 128 frames: time", "tornado_http", S128, "none", seconds, 1.02),
     Figure("tornado_http, 128 KiB, 128 frames: peak RSS", "tornado_http", S128, "none", rss, 1.05),
+    *(Figure("%s, an empty hook: time" % title, program, "empty", "none", seconds, None)
+      for title, program in (("object() loop", "object_loop"), ("list loop", "list_loop"), ("dict loop", "dict_loop"),
+                             ("str loop", "str_loop"), ("tree loop", "tree_loop"), ("realloc growth", "realloc_growth"),
+                             ("tornado_http", "tornado_http"))),
     Figure("object() loop, 512 KiB: time recording against not recording", "object_loop", R512, S512, seconds, 1.02),
     Figure("tree loop, 512 KiB: time recording against not recording", "tree_loop", R512, S512, seconds, 1.02),
     Figure("tornado_http, 128 KiB, 128 frames: time recording against not recording",
@@ -90,6 +96,16 @@ FIGURES = [
     Figure("profiler's memory per live block, exact: bytes", "live_objects", "mprofile:0:25", "", per_block, 32.0),
     Figure("the same, tracemalloc.start(1): bytes", "live_objects", "tracemalloc:1", "", per_block, None),
 ]
+
+
+def build_empty_hook(directory: str) -> None:
+    """Compiles the hooks that only pass on, for the interpreter that runs this, and puts them on the workers' path."""
+    compiler = os.environ.get("CC", "cc").split()
+    target = os.path.join(directory, "empty_hook" + sysconfig.get_config_var("EXT_SUFFIX"))
+    subprocess.run(compiler + ["-std=c11", "-O2", "-fPIC", "-shared", "-I", sysconfig.get_paths()["include"],
+                               os.path.join(HERE, "empty_hook.c"), "-o", target], check=True)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = directory + (os.pathsep + before if before else "")
 
 
 def run_once(program: str, configuration: str, loops: int) -> Dict[str, Any]:
@@ -165,8 +181,10 @@ def main() -> int:
     names = arguments.only or [name for name in programs.PROGRAMS if any(f.program == name for f in FIGURES)]
     raw: Dict[str, Results] = {}
     rows: List[Dict[str, Any]] = []
-    for name in names:
-        raw[name] = run_program(name, arguments.rounds, shuffler, arguments.quick)
+    with tempfile.TemporaryDirectory() as directory:
+        build_empty_hook(directory)
+        for name in names:
+            raw[name] = run_program(name, arguments.rounds, shuffler, arguments.quick)
     for figure in FIGURES:
         if figure.program in raw:
             rows.append(evaluate(figure, raw[figure.program]))

@@ -3,7 +3,7 @@
 
     python worker.py PROGRAM CONFIGURATION LOOPS
 
-Configurations: none, mprofile:RATE:FRAMES (RATE 0 is exact), recording:RATE:FRAMES (the same, and recording to a file),
+Configurations: none, empty (hooks that only pass on; run.py builds them), mprofile:RATE:FRAMES (RATE 0 is exact), recording:RATE:FRAMES (the same, and recording to a file),
 tracemalloc:FRAMES.
 """
 
@@ -26,6 +26,11 @@ def start(configuration: str) -> Any:
     numbers = [int(number) for number in rest.split(":") if number]
     if name == "none":
         return None
+    if name == "empty":
+        import empty_hook
+
+        empty_hook.start()
+        return None
     if name == "tracemalloc":
         import tracemalloc
 
@@ -46,7 +51,7 @@ def start(configuration: str) -> Any:
         mprofile.start_recording(os.path.join(directory.name, "heap.pb.gz"))
         atexit.register(directory.cleanup)
         return mprofile
-    raise SystemExit("unknown configuration %r: none, mprofile:RATE:FRAMES, recording:RATE:FRAMES or tracemalloc:FRAMES"
+    raise SystemExit("unknown configuration %r: none, empty, mprofile:RATE:FRAMES, recording:RATE:FRAMES or tracemalloc:FRAMES"
                      % configuration)
 
 

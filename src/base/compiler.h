@@ -14,6 +14,13 @@
 #define mprof_likely(x) __builtin_expect(!!(x), 1)
 #define mprof_unlikely(x) __builtin_expect(!!(x), 0)
 #define MPROF_NOINLINE __attribute__((noinline))
+/* Stays a function with the arguments that it is written with. */
+#if defined(__clang__)
+#define MPROF_AS_WRITTEN __attribute__((noinline))
+#else
+#define MPROF_AS_WRITTEN __attribute__((noinline, noclone))
+#endif
+#define MPROF_HIDDEN __attribute__((visibility("hidden"))) /* of a declaration: reached without the linker's table */
 #define MPROF_EXPORT __attribute__((visibility("default")))
 #define MPROF_COLD __attribute__((noinline, cold))
 #define MPROF_INLINE static inline __attribute__((always_inline))

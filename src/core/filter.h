@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* filter.h -- "was this address ever sampled?", answered without a lock.
+/* filter.h -- "is this address watched?", answered without a lock.
  *
  * WHAT    A counting Bloom filter with one hash: a byte per bucket says how many watched addresses fall into it (255
- *         sticks). free() looks at one byte; 0 means that the address is certainly not watched.
+ *         sticks). 0 means that the address is certainly not watched.
  *
- *             address --mix--> bucket   [0][0][2][0][0][1][0] ...      0: pass on    else: slow path
+ *             address --mix--> bucket   [0][0][2][0][0][1][0] ...      0: pass on    else: lock and look
  *
- * WHY     A lock or a hash look-up in every free costs more than the allocation did. 16 KiB stay in the first-level
- *         cache; the filter grows with the number of watched addresses, at 1/16 of its buckets, so about 6 % of the
- *         other frees take the slow path at worst.
+ * WHY     Whatever the sieve (sieve.h) lets through comes here before it takes the lock. The filter grows with the
+ *         number of watched addresses, at 1/16 of its buckets, and its hash has nothing to do with the sieve's: about
+ *         6 % of what was let through wrongly goes on, also with millions of watched addresses.
  * LOCKS   changes under the caller's lock; mprof_filter_maybe without any. A thread can only free an address after it
  *         has learnt of it from the thread that allocated it, and that hand-over orders the filter's change before
  *         the look: relaxed loads are enough.

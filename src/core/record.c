@@ -74,6 +74,12 @@ void mprof_recorder_count_locked(struct mprof_recorder *r, uint32_t stack, const
         mprof_recorder_ring_locked(r);
 }
 
+static void unwatch(struct mprof_recorder *r, uintptr_t address)
+{
+    mprof_filter_remove(r->watched, address);
+    mprof_sieve_remove(&mprof_recorder_sieve, address);
+}
+
 void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_live *entry, int64_t now)
 {
     struct mprof_weight weight;
@@ -82,7 +88,7 @@ void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_
     if (entry->size & MPROF_LIVE_WIDE)
         mprof_livetable_detail_free(&r->live, entry->size);
     if (!r->exact)
-        mprof_filter_remove(r->watched, mprof_live_address(entry));
+        unwatch(r, mprof_live_address(entry));
 }
 
 /* ---- watched addresses ---- */
@@ -118,6 +124,7 @@ static void watch(struct mprof_recorder *r, uintptr_t address)
     uint64_t watched = r->functions.code_count + (r->exact ? 0 : r->live.count);
     if (mprof_likely(watched <= mprof_filter_capacity(r->watched)) || !grow_filter(r))
         mprof_filter_add(r->watched, address);
+    mprof_sieve_add(&mprof_recorder_sieve, address);
 }
 
 /* ---- from frames to a stack ---- */
@@ -458,7 +465,7 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
 static void forget_code_locked(struct mprof_recorder *r, uintptr_t address)
 {
     if (mprof_filter_maybe(r->watched, address) && mprof_functab_forget(&r->functions, (const void *)address)) {
-        mprof_filter_remove(r->watched, address);
+        unwatch(r, address);
         r->epoch++;
     }
 }
@@ -487,7 +494,7 @@ static void take(uintptr_t address, struct mprof_taken *taken, bool pin)
 {
     struct mprof_recorder *r = &mprof_recorder;
     taken->found = false;
-    if (address == 0)
+    if (address == 0 || !mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_ACQUIRE), address))
         return;
     if (mprof_unlikely(mprof_tls.busy || !mprof_recorder_enter(r))) {
         mprof_recorder_defer(r, address);

@@ -15,6 +15,7 @@ struct mprof_recorder mprof_recorder;
 static const struct mprof_filter nothing = {63, {0, 0}};
 static const struct mprof_filter everything = {63, {1, 1}};
 const struct mprof_filter *mprof_recorder_filter = &nothing;
+union mprof_sieve mprof_recorder_sieve;
 bool mprof_recorder_exact;
 
 static pthread_key_t thread_key;
@@ -22,6 +23,12 @@ static pthread_key_t thread_key;
 static void publish_filter(const struct mprof_filter *filter)
 {
     __atomic_store_n(&mprof_recorder_filter, filter, __ATOMIC_RELEASE);
+}
+
+static void watch_nothing(void)
+{
+    publish_filter(&nothing);
+    mprof_sieve_fill(&mprof_recorder_sieve, false);
 }
 
 static uint64_t entropy(const struct mprof_recorder *r, uint64_t serial)
@@ -34,7 +41,7 @@ static uint64_t entropy(const struct mprof_recorder *r, uint64_t serial)
  * lives in the arena that is never dropped: another thread may be looking at it. */
 static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old)
 {
-    publish_filter(&nothing);
+    watch_nothing();
     mprof_arena_move(old, &r->arena);
     mprof_livetable_init(&r->live);
     r->steps = NULL;
@@ -65,6 +72,8 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
         return -1;
     r->steps = mprof_arena_get(&r->arena, MPROF_STEPS * sizeof *r->steps);
     publish_filter(r->exact ? &everything : r->watched);
+    if (r->exact)
+        mprof_sieve_fill(&mprof_recorder_sieve, true);
     return 0;
 }
 
@@ -74,7 +83,7 @@ static void deactivate_locked(struct mprof_recorder *r, struct mprof_arena *old)
 {
     __atomic_store_n(&r->active, false, __ATOMIC_RELAXED);
     __atomic_store_n(&mprof_recorder_exact, false, __ATOMIC_RELAXED);
-    publish_filter(&nothing);
+    watch_nothing();
     mprof_arena_move(old, &r->arena);
     r->generation++;
     r->epoch++;
@@ -402,7 +411,7 @@ static bool count_entries(const struct mprof_recorder *r, uint32_t *counts)
             const struct mprof_live *entry = &shard->entries[i];
             if (entry->key == 0)
                 continue;
-            if (entry->stack >= r->trie.stack_used ||
+            if (entry->stack >= r->trie.stack_used || !mprof_recorder_watched(mprof_live_address(entry)) ||
                 !mprof_filter_maybe(mprof_recorder_filter, mprof_live_address(entry)))
                 return false;
             counts[entry->stack]++;

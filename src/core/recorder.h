@@ -22,9 +22,10 @@
 #ifndef MPROF_CORE_RECORDER_H
 #define MPROF_CORE_RECORDER_H
 
-#include "core/filter.h"
+#include "base/compiler.h"
 #include "core/livetable.h"
 #include "core/sampler.h"
+#include "core/sieve.h"
 #include "core/source.h"
 
 #include <stdbool.h>
@@ -60,16 +61,17 @@ bool mprof_recorder_active(void);
 
 /* ---- from the hooks ---- */
 
-/* Never NULL. Exact mode installs one that says "maybe" to everything. */
-extern const struct mprof_filter *mprof_recorder_filter;
+/* Exact mode watches everything. */
+extern union mprof_sieve mprof_recorder_sieve MPROF_HIDDEN;
 
+/* False: nothing is known of the address. */
 static inline bool mprof_recorder_watched(uintptr_t address)
 {
-    return mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_ACQUIRE), address);
+    return mprof_sieve_maybe(&mprof_recorder_sieve, address);
 }
 
 /* True from a start in exact mode to the stop. */
-extern bool mprof_recorder_exact;
+extern bool mprof_recorder_exact MPROF_HIDDEN;
 
 static inline bool mprof_recorder_is_exact(void)
 {

@@ -12,6 +12,7 @@
 #define MPROF_CORE_RECORDER_PRIVATE_H
 
 #include "base/lock.h"
+#include "core/filter.h"
 #include "core/functab.h"
 #include "core/recorder.h"
 #include "core/stacktrie.h"
@@ -44,6 +45,10 @@ struct mprof_step {
     uint32_t node;
     uint32_t epoch; /* low half of the recorder's */
 };
+
+/* What a free that the sieve let through is held against, without the lock. Never NULL: in exact mode one that says
+ * "maybe" to everything. Under the lock, for changes. */
+extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
 
 /* The tree is not pruned before it has this many nodes. */
 enum { MPROF_PRUNE_MIN_NODES = 8192 };

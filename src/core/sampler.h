@@ -22,6 +22,7 @@
 #ifndef MPROF_CORE_SAMPLER_H
 #define MPROF_CORE_SAMPLER_H
 
+#include "base/compiler.h"
 #include "base/rng.h"
 
 #include <stdbool.h>
@@ -41,22 +42,32 @@ struct mprof_tls {
 /* The initial-exec model costs one instruction instead of a call; it needs room in the static block, which is why the
  * struct is small. musl cannot give that room to a library loaded later. */
 #if defined(MPROF_TLS_DYNAMIC)
-extern _Thread_local struct mprof_tls mprof_tls;
+extern _Thread_local struct mprof_tls mprof_tls MPROF_HIDDEN;
 #else
-extern _Thread_local struct mprof_tls mprof_tls __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct mprof_tls mprof_tls MPROF_HIDDEN __attribute__((tls_model("initial-exec")));
 #endif
 
 /* Countdown of a thread that must not sample. */
 #define MPROF_COUNTDOWN_NEVER UINT64_MAX
 
-/* The fast path: true if an allocation of `size` bytes may be passed on unrecorded; counts it then. One comparison
- * sends both what uses the gap up and a request for 0 bytes the slow way. */
+static inline uint64_t mprof_sampler_countdown(void)
+{
+    return __atomic_load_n(&mprof_tls.countdown, __ATOMIC_RELAXED);
+}
+
+static inline void mprof_sampler_set(uint64_t countdown)
+{
+    __atomic_store_n(&mprof_tls.countdown, countdown, __ATOMIC_RELAXED);
+}
+
+/* The fast path: true if an allocation of `size` bytes, not 0, may be passed on unrecorded; counts it then. A
+ * subtraction and a look at its borrow. */
 static inline bool mprof_sampler_pass(uint64_t size)
 {
-    uint64_t left = __atomic_load_n(&mprof_tls.countdown, __ATOMIC_RELAXED);
-    if (size - 1 >= left)
+    uint64_t left;
+    if (__builtin_sub_overflow(mprof_sampler_countdown(), size, &left))
         return false;
-    __atomic_store_n(&mprof_tls.countdown, left - size, __ATOMIC_RELAXED);
+    mprof_sampler_set(left);
     return true;
 }
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* hooks.c -- see hooks.h.
  *
- * One set of functions a domain and mode, from one template. The sampled set passes what the countdown lets pass; the
- * exact set reports everything while the recorder is in exact mode (and counts down otherwise, because another tool may
- * keep a set in place after our stop and into our next start).
+ * Two sets of functions a domain, from one template. The sampled set passes what the countdown lets pass. The general
+ * set reports everything while the recorder is in exact mode, and counts down otherwise, because another tool may keep
+ * a set in place after our stop and into our next start.
  *
  * PyMem_SetAllocator copies five words, and callers read function and context separately, without a lock. So any
  * function may meet any context: ours ignore it, and we install with the context of the allocator below, which is what
- * its functions expect. What is below is kept for ever, in `below`, and reached through one pointer a domain.
+ * its functions expect. What is below is kept for ever, in `below`, and reached through one pointer a domain; the
+ * sampled set saves itself that pointer, and is installed only over the allocator that the domain was first met with.
  *
  * A block is counted once however the domains nest. While a MEM or OBJ request is in the base allocator, what it asks
  * of RAW in turn is a part of it: in exact mode `nested` says so; in sampled mode the countdown is set out of reach
- * meanwhile, so RAW's fast path needs no look at a flag. Small requests never nest: pymalloc serves 512 bytes, debug
- * hooks add 32 at most.
+ * meanwhile, so RAW's fast path needs no look at a flag. Small requests never nest: pymalloc serves 1 to 512 bytes,
+ * debug hooks add 32 at most.
  *
  * Order, always: forget the record before the base allocator gets the block back; record a block only after the base
  * allocator gave it. */
@@ -35,6 +36,10 @@ static const size_t NEVER_NESTS = 448;
 static PyMemAllocatorEx below[BELOW];
 static unsigned below_count;
 static const PyMemAllocatorEx *base_of[DOMAINS];
+/* The first allocator that each domain was met with: written before our functions are installed, never again. The
+ * sampled functions load its words straight from here. */
+static PyMemAllocatorEx first[DOMAINS];
+static bool first_is_known[DOMAINS];
 static bool left_in_chain[DOMAINS];
 
 MPROF_INLINE const PyMemAllocatorEx *base(PyMemAllocatorDomain domain)
@@ -113,86 +118,121 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
     return block;
 }
 
-MPROF_INLINE void *hook_malloc(PyMemAllocatorDomain domain, bool exact_set, size_t size)
+/* The allocator below, for the fast path: of the sampled set, two words at a fixed address. */
+MPROF_INLINE const PyMemAllocatorEx *below_of(PyMemAllocatorDomain domain, bool general)
 {
-    bool exact = exact_set && mprof_recorder_is_exact();
-    if (!exact && (domain == PYMEM_DOMAIN_RAW || size <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(size))) {
-        const PyMemAllocatorEx *allocator = base(domain);
-        return allocator->malloc(allocator->ctx, size);
+    return general ? base(domain) : &first[domain];
+}
+
+/* Whether a malloc or calloc may be passed on at once, unrecorded; counts it then. pymalloc asks RAW for 0 bytes. */
+MPROF_INLINE bool pass(PyMemAllocatorDomain domain, bool general, size_t bytes)
+{
+    if (general && mprof_recorder_is_exact())
+        return false;
+    if (domain == PYMEM_DOMAIN_RAW)
+        return mprof_likely(mprof_sampler_pass_any(bytes));
+    return mprof_likely(bytes - 1 < NEVER_NESTS) && mprof_likely(mprof_sampler_pass(bytes));
+}
+
+/* A request of MEM or OBJ that may nest and is passed on unrecorded; `countdown` is what is left after it. */
+MPROF_INLINE void *pass_on_alone(const PyMemAllocatorEx *allocator, const struct request *request, uint64_t countdown)
+{
+    mprof_sampler_set(MPROF_COUNTDOWN_NEVER);
+    void *block = pass_on(allocator, request);
+    mprof_sampler_set(countdown);
+    return block;
+}
+
+/* What `pass` refuses: a request that may nest, or one to be recorded. */
+MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kind, void *old, size_t count, size_t size)
+{
+    bool exact = general && mprof_recorder_is_exact();
+    if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !exact) {
+        const struct request request = {kind, old, count, size};
+        size_t bytes = kind == CALLOC ? product(count, size) : size;
+        bytes += bytes == 0;
+        uint64_t countdown = mprof_sampler_countdown();
+        if (mprof_likely(bytes <= countdown))
+            return pass_on_alone(below_of(domain, general), &request, countdown - bytes);
     }
-    return allocate(domain, MALLOC, NULL, 0, size, exact);
+    return allocate(domain, kind, old, count, size, exact);
 }
 
-MPROF_INLINE void *hook_calloc(PyMemAllocatorDomain domain, bool exact_set, size_t count, size_t size)
-{
-    bool exact = exact_set && mprof_recorder_is_exact();
-    size_t bytes = product(count, size);
-    if (!exact && (domain == PYMEM_DOMAIN_RAW || bytes <= NEVER_NESTS) && mprof_likely(mprof_sampler_pass(bytes))) {
-        const PyMemAllocatorEx *allocator = base(domain);
-        return allocator->calloc(allocator->ctx, count, size);
-    }
-    return allocate(domain, CALLOC, NULL, count, size, exact);
-}
-
-/* A small new size does not keep MEM and OBJ from nesting here: the old block may be a large one. */
-MPROF_INLINE void *hook_realloc(PyMemAllocatorDomain domain, bool exact_set, void *old, size_t size)
-{
-    bool exact = exact_set && mprof_recorder_is_exact();
-    if (!exact && !mprof_recorder_watched((uintptr_t)old) && mprof_likely(mprof_sampler_pass(size))) {
-        const PyMemAllocatorEx *allocator = base(domain);
-        if (domain == PYMEM_DOMAIN_RAW)
-            return allocator->realloc(allocator->ctx, old, size);
-        uint64_t countdown = mprof_tls.countdown;
-        mprof_tls.countdown = MPROF_COUNTDOWN_NEVER;
-        void *block = allocator->realloc(allocator->ctx, old, size);
-        mprof_tls.countdown = countdown;
-        return block;
-    }
-    return allocate(domain, REALLOC, old, 0, size, exact);
-}
-
-MPROF_INLINE void hook_free(PyMemAllocatorDomain domain, void *block)
-{
-    if (mprof_unlikely(mprof_recorder_watched((uintptr_t)block)))
-        mprof_recorder_remove((uintptr_t)block);
-    const PyMemAllocatorEx *allocator = base(domain);
-    allocator->free(allocator->ctx, block);
-}
-
-/* The functions as Python calls them. X(name, domain, whether it is the exact set) */
+/* The functions as Python calls them. X(name, domain, whether it is of the general set)
+ *
+ * The sampled set has the shortest way, and one allocator below for ever. The general set asks each time which mode is
+ * on and what lies below. A slow way has the arguments of its hook, where they are: the fast path moves nothing. */
 #define SETS(X)                                                                                                        \
     X(raw_sampled, PYMEM_DOMAIN_RAW, false)                                                                            \
     X(mem_sampled, PYMEM_DOMAIN_MEM, false)                                                                            \
     X(obj_sampled, PYMEM_DOMAIN_OBJ, false)                                                                            \
-    X(raw_exact, PYMEM_DOMAIN_RAW, true)                                                                               \
-    X(mem_exact, PYMEM_DOMAIN_MEM, true)                                                                               \
-    X(obj_exact, PYMEM_DOMAIN_OBJ, true)
+    X(raw_general, PYMEM_DOMAIN_RAW, true)                                                                             \
+    X(mem_general, PYMEM_DOMAIN_MEM, true)                                                                             \
+    X(obj_general, PYMEM_DOMAIN_OBJ, true)
 
-#define DEFINE_SET(name, domain, exact)                                                                                \
-    static void *name##_malloc(void *ctx, size_t size)                                                                 \
+#define DEFINE_SET(name, domain, general)                                                                              \
+    static MPROF_AS_WRITTEN void *name##_slow_malloc(void *ctx, size_t size)                                           \
     {                                                                                                                  \
         (void)ctx;                                                                                                     \
-        return hook_malloc(domain, exact, size);                                                                       \
+        return slow(domain, general, MALLOC, NULL, 0, size);                                                           \
+    }                                                                                                                  \
+    static MPROF_AS_WRITTEN void *name##_slow_calloc(void *ctx, size_t count, size_t size)                             \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        return slow(domain, general, CALLOC, NULL, count, size);                                                       \
+    }                                                                                                                  \
+    static MPROF_AS_WRITTEN void *name##_slow_realloc(void *ctx, void *old, size_t size)                               \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        return slow(domain, general, REALLOC, old, 0, size);                                                           \
+    }                                                                                                                  \
+    static MPROF_AS_WRITTEN void name##_slow_free(void *ctx, void *block)                                              \
+    {                                                                                                                  \
+        (void)ctx;                                                                                                     \
+        mprof_recorder_remove((uintptr_t)block);                                                                       \
+        const PyMemAllocatorEx *allocator = base(domain);                                                              \
+        allocator->free(allocator->ctx, block);                                                                        \
+    }                                                                                                                  \
+    static void *name##_malloc(void *ctx, size_t size)                                                                 \
+    {                                                                                                                  \
+        if (!pass(domain, general, size))                                                                              \
+            return name##_slow_malloc(ctx, size);                                                                      \
+        const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
+        return allocator->malloc(allocator->ctx, size);                                                                \
     }                                                                                                                  \
     static void *name##_calloc(void *ctx, size_t count, size_t size)                                                   \
     {                                                                                                                  \
-        (void)ctx;                                                                                                     \
-        return hook_calloc(domain, exact, count, size);                                                                \
+        if (!pass(domain, general, product(count, size)))                                                              \
+            return name##_slow_calloc(ctx, count, size);                                                               \
+        const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
+        return allocator->calloc(allocator->ctx, count, size);                                                         \
     }                                                                                                                  \
     static void *name##_realloc(void *ctx, void *old, size_t size)                                                     \
     {                                                                                                                  \
-        (void)ctx;                                                                                                     \
-        return hook_realloc(domain, exact, old, size);                                                                 \
+        uint64_t countdown = mprof_sampler_countdown();                                                                \
+        if ((general && mprof_recorder_is_exact()) || mprof_unlikely(mprof_recorder_watched((uintptr_t)old)) ||        \
+            mprof_unlikely(size - 1 >= countdown))                                                                     \
+            return name##_slow_realloc(ctx, old, size);                                                                \
+        const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
+        const struct request request = {REALLOC, old, 0, size};                                                        \
+        if (domain != PYMEM_DOMAIN_RAW) /* a small new size nests, too, when the old block is large */                 \
+            return pass_on_alone(allocator, &request, countdown - size);                                               \
+        mprof_sampler_set(countdown - size);                                                                           \
+        return allocator->realloc(allocator->ctx, old, size);                                                          \
     }                                                                                                                  \
     static void name##_free(void *ctx, void *block)                                                                    \
     {                                                                                                                  \
-        (void)ctx;                                                                                                     \
-        hook_free(domain, block);                                                                                      \
+        if ((general && mprof_recorder_is_exact()) || mprof_unlikely(mprof_recorder_watched((uintptr_t)block))) {      \
+            name##_slow_free(ctx, block);                                                                              \
+            return;                                                                                                    \
+        }                                                                                                              \
+        const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
+        allocator->free(allocator->ctx, block);                                                                        \
     }
 SETS(DEFINE_SET)
 
-#define SET_ENTRY(name, domain, exact)                                                                                 \
-    [exact][domain] = {                                                                                                \
+#define SET_ENTRY(name, domain, general)                                                                               \
+    [general][domain] = {                                                                                              \
         .malloc = name##_malloc, .calloc = name##_calloc, .realloc = name##_realloc, .free = name##_free},
 
 static const PyMemAllocatorEx sets[2][DOMAINS] = {SETS(SET_ENTRY)};
@@ -221,13 +261,17 @@ static bool in_chain(PyMemAllocatorDomain domain)
     return seen;
 }
 
+static bool same(const PyMemAllocatorEx *a, const PyMemAllocatorEx *b)
+{
+    return a->ctx == b->ctx && a->malloc == b->malloc && a->calloc == b->calloc && a->realloc == b->realloc &&
+           a->free == b->free;
+}
+
 /* The allocator's entry in `below`; NULL: no room. */
 static const PyMemAllocatorEx *keep(const PyMemAllocatorEx *allocator)
 {
     for (unsigned i = 0; i < below_count; i++) {
-        if (below[i].ctx == allocator->ctx && below[i].malloc == allocator->malloc &&
-            below[i].calloc == allocator->calloc && below[i].realloc == allocator->realloc &&
-            below[i].free == allocator->free)
+        if (same(&below[i], allocator))
             return &below[i];
     }
     if (below_count == BELOW)
@@ -250,6 +294,10 @@ int mprof_hooks_prepare(void)
         if (!kept)
             return -1;
         __atomic_store_n(&base_of[i], kept, __ATOMIC_RELAXED);
+        if (!first_is_known[i]) {
+            first[i] = current;
+            first_is_known[i] = true;
+        }
     }
     return 0;
 }
@@ -262,7 +310,7 @@ void mprof_hooks_install(bool exact)
         PyMem_GetAllocator(domain, &ours);
         if (left_in_chain[i] && !is_ours(&ours, domain))
             continue; /* below another tool, in whatever mode it was; it serves either */
-        ours = sets[exact][i];
+        ours = sets[exact || !same(base_of[i], &first[i])][i];
         ours.ctx = base_of[i]->ctx;
         PyMem_SetAllocator(domain, &ours);
     }
