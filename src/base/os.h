@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* os.h -- the operating system behind one small interface.
  *
- * WHAT    Memory in pages, clocks, entropy, waiting on a word, and what a directory holds. One .c file a platform
+ * WHAT    Memory in pages, clocks, entropy, waiting on a word, threads, and what a directory holds. One .c file a platform
  *         (os_linux.c).
  * WHY     The rest of the tree has no #ifdef for platforms.
  * LOCKS   none; every function may be called from any thread. All but mprof_os_entropy are async-signal-safe on
@@ -10,6 +10,7 @@
 #ifndef MPROF_BASE_OS_H
 #define MPROF_BASE_OS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,11 @@ void mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 /* Wakes one waiter; all waiters. */
 void mprof_os_wake(uint32_t *word);
 void mprof_os_wake_all(uint32_t *word);
+
+/* The calling thread, and whether a thread of this process is still there: false some time after its end. errno is
+ * preserved. */
+long mprof_os_thread(void);
+bool mprof_os_thread_lives(long thread);
 
 /* Calls `entry` with each name in a directory, "." and ".." too, until it returns non-zero. 0, or an errno. errno is
  * preserved. */

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
@@ -146,6 +145,19 @@ int mprof_os_list(const char *directory, int (*entry)(void *context, const char 
         (void)close(fd);
     errno = saved;
     return result;
+}
+
+long mprof_os_thread(void)
+{
+    return (long)syscall(SYS_gettid);
+}
+
+bool mprof_os_thread_lives(long thread)
+{
+    int saved = errno;
+    bool gone = syscall(SYS_tgkill, getpid(), thread, 0) != 0 && errno == ESRCH;
+    errno = saved;
+    return !gone;
 }
 
 uint64_t mprof_os_resident(void)

@@ -157,6 +157,7 @@ struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
         if (!thread)
             return NULL;
         thread->tls = &mprof_tls; /* the orphans' state keeps a non-NULL mark, so that nobody takes it */
+        thread->id = mprof_os_thread();
         thread->session = 0;
         mprof_rng_seed(&thread->rng, mprof_os_entropy());
         if (mprof_tls.exiting) {
@@ -194,13 +195,20 @@ static int register_once(struct mprof_recorder *r)
 
 /* Gaps that were drawn before mean nothing now. Threads come by at their next allocation and draw one at the rate in
  * force. A thread that is just counting down may overwrite the 0; it then finishes its old gap, which delays its first
- * sample and loses nothing else. Exact mode does not look at the countdown. */
+ * sample and loses nothing else. Exact mode does not look at the countdown.
+ *
+ * A thread that was met first in the last round of its destructors ends without telling us. The system knows, and frees
+ * what our word lies in only after it does. */
 static void begin_session_locked(struct mprof_recorder *r)
 {
     __atomic_store_n(&r->session, r->session + 1, __ATOMIC_RELAXED);
     for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
-        if (thread->tls && thread != r->orphan)
+        if (!thread->tls || thread == r->orphan)
+            continue;
+        if (mprof_os_thread_lives(thread->id))
             __atomic_store_n(&thread->tls->countdown, 0, __ATOMIC_RELAXED);
+        else
+            thread->tls = NULL;
     }
 }
 

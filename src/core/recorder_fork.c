@@ -48,6 +48,7 @@ static void reclaim_threads(struct mprof_recorder *r)
     for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
         thread->session = 0;
         thread->detached = 0;
+        thread->id = mprof_os_thread(); /* only our own is left, and has another one now */
         if (thread->tls != &mprof_tls && thread != r->orphan)
             thread->tls = NULL;
         mprof_rng_seed(&thread->rng, mprof_os_entropy() ^ (uint64_t)getpid());

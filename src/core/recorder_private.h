@@ -22,6 +22,7 @@
 struct mprof_thread {
     struct mprof_thread *next; /* of all states, in use or not */
     struct mprof_tls *tls;     /* its thread's words; NULL: free for the next thread */
+    long id;                   /* of its thread, for the system */
     struct mprof_rng rng;
     double rate;                       /* at which the current gap was drawn */
     uint64_t session;                  /* of the recorder that the gap belongs to; 0: none yet */

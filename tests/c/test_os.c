@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -110,6 +111,27 @@ static void test_wait(void)
     ok(woken, "a sleeper is woken");
 }
 
+static void *tell_thread(void *id)
+{
+    *(long *)id = mprof_os_thread();
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    pthread_t thread;
+    long id = 0;
+    ok(mprof_os_thread_lives(mprof_os_thread()), "this thread is there");
+    if (pthread_create(&thread, NULL, tell_thread, &id) != 0)
+        bail("no thread");
+    pthread_join(thread, NULL);
+    ok(id != mprof_os_thread(), "another has another number");
+    errno = ENOTTY;
+    while (mprof_os_thread_lives(id)) /* after the join it is counted for some microseconds */
+        sched_yield();
+    ok(errno == ENOTTY, "and when it has ended it is not there; errno is preserved");
+}
+
 int main(void)
 {
     test_map();
@@ -117,5 +139,6 @@ int main(void)
     test_clocks();
     test_entropy();
     test_wait();
+    test_threads();
     return done();
 }

@@ -149,3 +149,23 @@ def test_hazard_16_thread_local_objects_die_with_their_thread() -> None:
         del thread, threads
         assert blocks(5003) == []
         assert [block.names[0] for block in blocks(5009)] == ["__del__"] * 20
+
+
+@pytest.mark.parametrize("rate", EVERYTHING)
+@isolated
+def test_hazard_16_a_thread_that_is_met_in_its_last_destructor(rate: int) -> None:
+    """Nobody hears of such a thread's end any more. Its memory is gone when the next session looks for threads."""
+    import _hazard_foreign as foreign
+
+    from mprofile import _core
+
+    _core.start(8, rate)  # the profiler's own destructor comes first in each round
+    _core.stop()
+    foreign.in_last_round(5003, lambda: _core.start(8, rate))
+    for _ in range(3):
+        _core.clear_traces()
+        assert _core._valid()
+        _core.stop()
+        _core.start(8, rate)
+    assert blocks(5003) == []
+    _core.stop()

@@ -9,6 +9,9 @@
  *                                     must not get what the one before has given
  *             in_thread(size, n)      the same in a thread made by C
  *             in_destructor(size, n)  the same in a destructor of thread-specific data, in each round that there is
+ *             in_last_round(size, function)  a thread made by C is in the last round of its destructors while function()
+ *                                     is called here; then it allocates a block for the first time, gives it back and
+ *                                     ends; its stack and its thread-local storage cannot be touched from then on
  *             release(addresses)      PyMem_RawFree, the GIL released
  *             beside(size, seconds)   the calling thread keeps the GIL and waits until a C thread has allocated and
  *                                     freed a block, at most so long: whether it has
@@ -32,6 +35,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 struct order {
@@ -177,6 +181,71 @@ static PyObject *in_destructor(PyObject *module, PyObject *args)
     PyObject *list = run(&order, end_with_order);
     pthread_key_delete(late_key);
     return list;
+}
+
+struct last_round {
+    size_t size;
+    pthread_key_t key;
+    unsigned rounds;
+    sem_t reached;
+    sem_t go_on;
+};
+
+static void at_last_round(void *value)
+{
+    struct last_round *last = value;
+    if (++last->rounds < ROUNDS) {
+        pthread_setspecific(last->key, last);
+        return;
+    }
+    sem_post(&last->reached);
+    while (sem_wait(&last->go_on) != 0)
+        ;
+    PyMem_RawFree(PyMem_RawMalloc(last->size));
+}
+
+static void *end_in_last_round(void *context)
+{
+    struct last_round *last = context;
+    pthread_setspecific(last->key, last);
+    return NULL;
+}
+
+/* The key is made now, so that its destructor comes after that of a profiler in each round. */
+static PyObject *in_last_round(PyObject *module, PyObject *args)
+{
+    const size_t stack_size = 1 << 20;
+    struct last_round last = {.rounds = 0};
+    unsigned long long size;
+    PyObject *function;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "KO", &size, &function))
+        return NULL;
+    last.size = (size_t)size;
+    sem_init(&last.reached, 0, 0);
+    sem_init(&last.go_on, 0, 0);
+    void *stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack == MAP_FAILED || pthread_key_create(&last.key, at_last_round) != 0)
+        return PyErr_NoMemory();
+    pthread_attr_init(&attributes);
+    pthread_attr_setstack(&attributes, stack, stack_size);
+    int result = pthread_create(&thread, &attributes, end_in_last_round, &last);
+    pthread_attr_destroy(&attributes);
+    PyObject *answer = NULL;
+    if (result == 0) {
+        while (sem_wait(&last.reached) != 0)
+            ;
+        answer = PyObject_CallObject(function, NULL);
+        sem_post(&last.go_on);
+        pthread_join(thread, NULL);
+    } else {
+        PyErr_Format(PyExc_OSError, "no thread: error %d", result);
+    }
+    (void)mprotect(stack, stack_size, PROT_NONE); /* and not unmapped: nothing else may come to lie there */
+    pthread_key_delete(last.key);
+    return answer;
 }
 
 static PyObject *release(PyObject *module, PyObject *list)
@@ -430,6 +499,7 @@ static PyMethodDef methods[] = {
     {"for_ever", for_ever, METH_VARARGS, NULL},
     {"in_thread", in_thread, METH_VARARGS, NULL},
     {"in_destructor", in_destructor, METH_VARARGS, NULL},
+    {"in_last_round", in_last_round, METH_VARARGS, NULL},
     {"release", release, METH_O, NULL},
     {"beside", beside, METH_VARARGS, NULL},
     {"hammer", hammer, METH_VARARGS, NULL},
