@@ -21,7 +21,7 @@ UNITS   Bytes, blocks of memory, lines from 1 (0: unknown), nanoseconds since 19
 from __future__ import annotations
 
 import struct
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from mprofile import intervals
 from mprofile._files import compress, write_file
@@ -30,17 +30,23 @@ from mprofile.snapshot import Snapshot, _Sampling, read_pprof
 if TYPE_CHECKING:
     import os
 
+    from mprofile import _core
     from mprofile._core import FrameTuple
 
     StrPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
-__all__ = ["Figures", "Measures", "Profile", "Row"]
+__all__ = ["Figures", "Measures", "Place", "Profile", "Row"]
+
+#: What a row is: filename, line, name.
+Place = Tuple[str, int, Optional[str]]
 
 #: What rows() can group by.
 KEYS = ("line", "function", "file", "stack")
 
 _DOUBLES = struct.Struct("6d")
 _MEASURES = 3
+_FLAT = struct.Struct("18d")
+_BOTH = struct.Struct("36d")
 
 
 class Figures:
@@ -115,10 +121,11 @@ class Row:
         stack     of the innermost frame: file, line, function   all frames, oldest first
 
     frames: tuples (filename, lineno) with the further attributes name and firstlineno. name: None if unknown; for a
-    line that several functions share (a comprehension, on older Pythons), the first of them met.
+    line that several functions share (a comprehension, on older Pythons), the first of them met. total_frames: of a
+    stack, how many frames the program had: more than frames if the stack was cut at max_frames. Else 0.
     """
 
-    __slots__ = ("_data", "_offset", "_sampling", "filename", "frames", "lineno", "name")
+    __slots__ = ("_data", "_offset", "_sampling", "filename", "frames", "lineno", "name", "total_frames")
 
     def __init__(
         self,
@@ -129,6 +136,7 @@ class Row:
         data: bytes,
         offset: int,
         sampling: _Sampling,
+        total_frames: int = 0,
     ) -> None:
         self.filename = filename
         self.lineno = lineno
@@ -137,6 +145,7 @@ class Row:
         self._data = data
         self._offset = offset
         self._sampling = sampling
+        self.total_frames = total_frames
 
     def _measures(self, first: int) -> Measures:
         start = self._offset + first * _DOUBLES.size
@@ -151,6 +160,10 @@ class Row:
     def cumulative(self) -> Measures:
         """Of the stacks that this row's frame is on; the same as flat for a whole stack."""
         return self._measures(_MEASURES)
+
+    def numbers(self) -> Tuple[float, ...]:
+        """The figures of `flat` as they add up: by measure bytes, blocks, bytes_var, blocks_var, seen, samples."""
+        return _FLAT.unpack_from(self._data, self._offset)
 
     def __repr__(self) -> str:
         return "<Row %s:%s %s in use: %r>" % (self.filename, self.lineno, self.name, self.flat.inuse)
@@ -197,6 +210,11 @@ class Profile:
         return self._snapshot
 
     @property
+    def traces(self) -> _core.Traces:
+        """The object of the extension module behind it, on which reports compute."""
+        return self._traces
+
+    @property
     def meta(self) -> Dict[str, Any]:
         """How it was recorded:
 
@@ -224,7 +242,7 @@ class Profile:
         """
         if by not in KEYS:
             raise ValueError("rows are by %s, not by %r" % (" or ".join(map(repr, KEYS)), by))
-        keys, data = self._traces.rows(by)
+        keys, data, totals = self._traces.rows(by)
         size = 2 * _MEASURES * _DOUBLES.size
         rows = []
         for i, key in enumerate(keys):
@@ -236,5 +254,10 @@ class Profile:
             elif by == "function":
                 lineno = frame.firstlineno or 0
             frames = key if by == "stack" else ()
-            rows.append(Row(frame.filename, lineno, name, frames, data, i * size, self._sampling))
+            total = totals[i] if by == "stack" else 0
+            rows.append(Row(frame.filename, lineno, name, frames, data, i * size, self._sampling, total))
         return rows
+
+    def row(self, place: Place, flat: Sequence[float], cumulative: Sequence[float]) -> Row:
+        """Return a Row of sums of Row.numbers(). place: its filename, lineno and name."""
+        return Row(*place, (), _BOTH.pack(*flat, *cumulative), 0, self._sampling)

@@ -98,8 +98,9 @@ def make_parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.tree and options.by == "stack":
-        parser.error("--tree shows all stacks; --by must be one of: {}".format(", ".join(table.BY[:-1])))
+    if options.tree and options.by in table.WHOLE:
+        others = [by for by in table.BY if by not in table.WHOLE]
+        parser.error("--tree shows all stacks; --by must be one of: {}".format(", ".join(others)))
     if options.tree and options.csv:
         parser.error("a tree is no table: --tree goes with --json, not with --csv")
     if options.columns and (options.tree or options.json or options.csv or options.by == "stack"):

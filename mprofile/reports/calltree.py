@@ -19,8 +19,8 @@ import heapq
 import operator
 from typing import Dict, Iterable, List, Optional, Tuple
 
-from mprofile.profile import Profile, Row
-from mprofile.reports.groups import BOTH, FLAT, Place, key_of
+from mprofile.profile import Place, Profile, Row
+from mprofile.reports.groups import key_of
 from mprofile.reports.head import head
 from mprofile.reports.names import recorded
 from mprofile.reports.source import Source
@@ -47,7 +47,7 @@ class Node:
 
     def row(self, profile: Profile) -> Row:
         """The node as a row: cumulative is its total, flat what ends there."""
-        return Row(*self.key, (), BOTH.pack(*self.own, *self.sums), 0, profile._sampling)
+        return profile.row(self.key, self.own, self.sums)
 
     def value(self, sort: str) -> float:
         return self.sums[_VALUE[sort]]
@@ -74,7 +74,7 @@ def build(profile: Profile, view: View) -> Node:
                 child = node.children[name] = Node(name)
                 nodes.append((child, node))
             node = child
-        node.own = list(map(operator.add, node.own, FLAT.unpack_from(row._data, row._offset)))
+        node.own = list(map(operator.add, node.own, row.numbers()))
     for node in [root] + [node for node, _ in nodes]:
         node.sums = node.own
     for node, parent in reversed(nodes):

@@ -167,7 +167,7 @@ def changes(comparison: Comparison) -> List[Change]:
     old = rows(comparison.old, by, selection)
     new = rows(comparison.new, by, selection)
     files = _renamed(comparison.old, comparison.new)
-    moved = _moved(old, new, files) if by == "function" else {}
+    moved = _moved(old, new, files) if by in ("function", "thread") else {}
     before: Dict[Hashable, Row] = {}
     for row in old:
         key = _key(row, by, files)
@@ -191,7 +191,8 @@ def changes(comparison: Comparison) -> List[Change]:
 
 def total(comparison: Comparison) -> Change:
     old, new = (totals(profile, comparison.selection) for profile in (comparison.old, comparison.new))
-    return comparison.change(old, new, Row("", 0, None, (), b"", 0, comparison.new._sampling), "")
+    nothing = [0.0] * 18
+    return comparison.change(old, new, comparison.new.row(("", 0, None), nothing, nothing), "")
 
 
 def legend(comparison: Comparison) -> List[str]:

@@ -16,7 +16,7 @@ from mprofile.reports.calltree import Node, build
 from mprofile.reports.groups import totals
 from mprofile.reports.head import LEVEL
 from mprofile.reports.names import recorded
-from mprofile.reports.table import View, shown_rows, sorted_rows
+from mprofile.reports.table import WHOLE, View, shown_rows, sorted_rows
 
 __all__ = ["dump", "how_recorded", "measures_of", "place_of", "rows_csv", "rows_json", "spreadsheet", "tree_json"]
 
@@ -69,18 +69,20 @@ def place_of(row: Row, by: str) -> Dict[str, Any]:
         return {by: row.name}
     if by == "file":
         return {"file": row.filename}
+    if by == "thread":
+        return {"thread": row.name, "file": row.filename, "line": row.lineno}
     if by == "stack":
         return {"stack": [{"file": one.filename, "line": one.lineno, "function": one.name} for one in row.frames]}
     return {"file": row.filename, "line": row.lineno, "function": row.name}
 
 
 def rows_json(profile: Profile, view: View) -> str:
-    """An object with how it was recorded, totals and rows. Flat and cumulative are one thing for whole stacks."""
+    """An object with how it was recorded, totals and rows. Flat and cumulative are one thing for stacks and threads."""
     rows = []
     for row in shown_rows(sorted_rows(profile, view), view):
         one = place_of(row, view.by)
         one["flat"] = measures_of(row.flat)
-        if view.by != "stack":
+        if view.by not in WHOLE:
             one["cumulative"] = measures_of(row.cumulative)
         rows.append(one)
     return dump(
@@ -175,8 +177,8 @@ def stack_text(row: Row) -> str:
 
 
 def rows_csv(profile: Profile, view: View) -> str:
-    """One line a row. Columns: what it is; then flat, then (but for stacks) cumulative figures of each measure."""
-    kinds = ("flat",) if view.by == "stack" else ("flat", "cumulative")
+    """One line a row. Columns: what it is; then flat and, where rows_json() has them, cumulative figures by measure."""
+    kinds = ("flat",) if view.by in WHOLE else ("flat", "cumulative")
     figures = ("bytes", "bytes_low", "bytes_high", "blocks", "blocks_low", "blocks_high", "samples")
     names = ["{}_{}_{}".format(kind, measure, name) for kind in kinds for measure in _MEASURES for name in figures]
     body = []

@@ -7,23 +7,24 @@ SAFETY  Names come from the program. They reach the page inside base64 only, and
         text, never as markup. Its policy allows no script and no style but its own, and no request.
 TWO     For a difference each measure has its figures in both profiles. The variance is the sum of both; but where both
         are of one recording, what the older one counts as allocated the newer one counts too, so only the variance
-        of what was allocated between them remains. Functions are the same if name, file and first line are, or if
-        only the line differs and no other function of the file has that name.
+        of what was allocated between them remains.
 """
 
 from __future__ import annotations
 
 import html
 import os
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from array import array
+from operator import add, sub
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from mprofile import intervals
 from mprofile._version import __version__
-from mprofile.profile import Measures, Profile
+from mprofile.profile import Profile
 from mprofile.reports.head import moment, sampling
 from mprofile.reports.names import printable, recorded, short
 from mprofile.reports.page_data import FULL, ROUGH, Columns, pack
-from mprofile.reports.page_tree import Function, Stacks, add_into
+from mprofile.reports.page_tree import STACK, Function, Numbering, columns_of
 
 __all__ = ["METRICS", "PageMissing", "render"]
 
@@ -82,38 +83,26 @@ def data(
     measure, unit = METRICS[metric]
     if threshold is not None and not 0.0 <= threshold <= 1.0:
         raise ValueError("threshold must be a share from 0 to 1, not {!r}".format(threshold))
+    profiles = [profile] if old is None else [profile, old]
     names = SINGLE if old is None else DIFFERENCE
-    sides = _sides(profile, old)
-    stacks = Stacks()
-    totals = [0.0] * (MEASURES * len(names))
-    functions: Dict[int, List[float]] = {}
-    moved = {} if old is None else _moved(profile, old)
-    for one, figures in sides:
-        aliases = moved if one is old else {}
-        stacks.add([(row.frames, figures(row.flat)) for row in one.rows("stack")], aliases)
-        add_into(totals, figures(one.totals()))
-        for row in one.rows("function"):
-            function = Function(row.name, row.filename, row.lineno)
-            number = stacks.function(aliases.get(function, function))
-            sums = functions.setdefault(number, [0.0] * (2 * len(totals)))
-            add_into(sums, figures(row.flat) + figures(row.cumulative))
-    judged = [i for i in range(len(totals)) if names[i % len(names)].endswith(("bytes", "blocks"))]
-    tree, threshold, folded = stacks.tree(judged, threshold)
+    shared = old is not None and _one_recording(profile, old)
+    numbering = Numbering(profile, old)
+    tree = numbering.fold(threshold)
+    totals = _merged([columns_of(one.traces.totals(), STACK) for one in profiles], shared)
 
     columns = Columns()
-    strings = _functions(columns, stacks, recorded(profile).get("directory", ""))
-    order = tree.preorder()
-    columns.whole("site_function", [max(function, 0) for function, _ in stacks.sites])
-    columns.whole("site_line", [line for _, line in stacks.sites])
-    columns.whole("node_depth", [depth for _, depth in order])
-    columns.whole("node_site", [tree.site_of[node] for node, _ in order])
-    own = [(place, tree.figures[node]) for place, (node, _) in enumerate(order) if node in tree.figures]
-    columns.whole("stack_node", [place for place, _ in own])
-    _put(columns, "stack", [sums for _, sums in own], names, MEASURES)
-    columns.whole("table_function", list(functions))
-    _put(columns, "table", list(functions.values()), names, 2 * MEASURES)
+    strings = _functions(columns, numbering.functions, recorded(profile).get("directory", ""))
+    columns.whole("site_function", tree.site_function)
+    columns.whole("site_line", tree.site_line)
+    columns.whole("node_depth", tree.node_depth)
+    columns.whole("node_site", tree.node_site)
+    columns.whole("stack_node", tree.own_node)
+    _put(columns, "stack", _merged(tree.figures, shared), names)
+    table = _merged(numbering.figures, shared)
+    columns.whole("table_function", range(len(table[0])))
+    _put(columns, "table", table, names)
 
-    sampled = max([profile] if old is None else [profile, old], key=_rate)
+    sampled = max(profiles, key=_rate)
     inuse = sampled.totals().inuse
     header: Dict[str, Any] = {
         "version": __version__,
@@ -123,12 +112,12 @@ def data(
         "measure": measure,
         "unit": unit,
         "figures": names,
-        "totals": totals,
+        "totals": [total for column in totals for total in column],
         "rate": _rate(sampled),
         "pooledWeight": intervals.pooled_weight(inuse.blocks, inuse.blocks_var, inuse.samples),
-        "stacks": len(stacks),
-        "folded": folded,
-        "threshold": threshold,
+        "stacks": tree.stacks,
+        "folded": tree.cut,
+        "threshold": tree.threshold,
         "history": [list(point) for point in (_history(profile) if history is None else history)],
     }
     header.update(strings)
@@ -155,90 +144,47 @@ def _rate(profile: Profile) -> float:
     return float(profile.meta["sample_rate"])
 
 
-def _sides(profile: Profile, old: Optional[Profile]) -> List[Tuple[Profile, Callable[[Measures], List[float]]]]:
-    """Each profile with what turns its figures into columns. Columns of both are added."""
-    if old is None:
-        return [(profile, _single)]
+def _one_recording(profile: Profile, old: Profile) -> bool:
+    """Whether what the older profile counts as allocated the newer one counts too."""
     new_meta, old_meta = profile.meta, old.meta
-    shared = (
+    return bool(
         new_meta["recording"] != 0
         and new_meta["recording"] == old_meta["recording"]
         and new_meta["sample_rate"] == old_meta["sample_rate"]
         and new_meta["time_ns"] >= old_meta["time_ns"]
         and profile.totals().allocated.samples >= old.totals().allocated.samples
     )
-    return [(profile, _newer), (old, _older_shared if shared else _older)]
 
 
-def _moved(profile: Profile, old: Profile) -> Dict[Function, Function]:
-    """Functions of `old` that begin at another line in `profile`, for the file was edited: those which are alone in
-    both to have this name and file."""
-    places: List[Dict[Tuple[Optional[str], str], List[Function]]] = []
-    for one in (old, profile):
-        by_name: Dict[Tuple[Optional[str], str], List[Function]] = {}
-        for row in one.rows("function"):
-            function = Function(row.name, row.filename, row.lineno)
-            by_name.setdefault((row.name, row.filename), []).append(function)
-        places.append(by_name)
-    before, after = places
-    return {
-        functions[0]: after[key][0]
-        for key, functions in before.items()
-        if len(functions) == 1 and len(after.get(key, ())) == 1
-    }
+def _merged(sides: Sequence[Sequence[array[float]]], shared: bool) -> Sequence[array[float]]:
+    """The columns of one profile, or those of the difference of two, new and old; their order is that of SINGLE or of
+    DIFFERENCE. shared: the samples of what was allocated are those of the newer one alone, less those of the older."""
+    if len(sides) == 1:
+        return sides[0]
+    result = []
+    for first in range(0, len(sides[0]), len(SINGLE)):
+        new, old = (side[first : first + len(SINGLE)] for side in sides)
+        less = shared and first // len(SINGLE) % MEASURES == 1
+        result += [new[0], new[1], old[0], old[1]]
+        result += [array("d", map(sub if less else add, new[i], old[i])) for i in (2, 3, 5)]
+    return result
 
 
-def _single(measures: Measures) -> List[float]:
-    return [
-        number
-        for one in measures
-        for number in (one.bytes, one.blocks, one.bytes_var, one.blocks_var, one.seen, one.samples)
-    ]
-
-
-def _newer(measures: Measures) -> List[float]:
-    return [
-        number
-        for one in measures
-        for number in (one.bytes, one.blocks, 0.0, 0.0, one.bytes_var, one.blocks_var, one.samples)
-    ]
-
-
-def _older(measures: Measures) -> List[float]:
-    return [
-        number
-        for one in measures
-        for number in (0.0, 0.0, one.bytes, one.blocks, one.bytes_var, one.blocks_var, one.samples)
-    ]
-
-
-def _older_shared(measures: Measures) -> List[float]:
-    """The same, with the samples of what was allocated taken off those of the newer profile, which has them too."""
-    numbers = _older(measures)
-    first = 1 * len(DIFFERENCE)
-    for i in range(first + 4, first + 7):
-        numbers[i] = -numbers[i]
-    return numbers
-
-
-def _put(columns: Columns, prefix: str, rows: Sequence[List[float]], names: Sequence[str], groups: int) -> None:
+def _put(columns: Columns, prefix: str, found: Sequence[array[float]], names: Sequence[str]) -> None:
     """Add the columns prefix.GROUP.NAME, GROUP from 0."""
-    for i in range(groups * len(names)):
+    for i, column in enumerate(found):
         name = names[i % len(names)]
         mask = ROUGH if name.endswith("_var") else FULL
-        columns.doubles("{}.{}.{}".format(prefix, i // len(names), name), [row[i] for row in rows], mask)
+        columns.doubles("{}.{}.{}".format(prefix, i // len(names), name), column, mask)
 
 
-def _functions(columns: Columns, stacks: Stacks, directory: str) -> Dict[str, Any]:
+def _functions(columns: Columns, functions: Sequence[Function], directory: str) -> Dict[str, Any]:
     """Add the columns of the functions; returns the strings that these name by their numbers."""
     names: Dict[str, int] = {}
     files: Dict[str, int] = {}
-    for function in stacks.functions:
-        names.setdefault(_shown(function), len(names))
-        files.setdefault(function.filename, len(files))
-    columns.whole("function_name", [names[_shown(function)] for function in stacks.functions])
-    columns.whole("function_file", [files[function.filename] for function in stacks.functions])
-    columns.whole("function_line", [function.firstlineno for function in stacks.functions])
+    columns.whole("function_name", [names.setdefault(_shown(function), len(names)) for function in functions])
+    columns.whole("function_file", [files.setdefault(function.filename, len(files)) for function in functions])
+    columns.whole("function_line", [function.firstlineno for function in functions])
     return {
         "names": list(names),
         "files": [[short(name, directory), printable(name), kind(name)] for name in files],

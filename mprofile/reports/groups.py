@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The rows of a profile: by everything a report can group by, of all stacks or of some.
 
-WHAT    Profile.rows() groups by line, function, file and stack, in C. What it does not know is done here, from the
-        rows of the stacks: modules and packages, and rows of those stacks only that a Selection keeps.
+WHAT    Profile.rows() groups by line, function, file and stack, in C. Modules and packages are groups of functions,
+        which C adds up, too. The rest is done here, from the rows of the stacks: threads (threads.py tells what these
+        are), and rows of those stacks only that a Selection keeps.
 NAMES   A module is named after its file, as it would be imported from the directory that the program ran in or from
         a library directory. The package is the first part of that. A file elsewhere stays a path without its suffix,
         and its package is the directory: where its import path began is not known.
@@ -17,15 +18,13 @@ import struct
 from typing import Callable, Dict, Hashable, List, NamedTuple, Optional, Pattern, Tuple
 
 from mprofile._core import FrameTuple
-from mprofile.profile import KEYS, Measures, Profile, Row
+from mprofile.profile import KEYS, Measures, Place, Profile, Row
 from mprofile.reports.names import recorded, short
+from mprofile.reports.threads import beginnings
 
 __all__ = [
     "BY",
-    "BOTH",
     "EVERYTHING",
-    "FLAT",
-    "Place",
     "Selection",
     "key_of",
     "module_of",
@@ -34,14 +33,9 @@ __all__ = [
     "totals",
 ]
 
-BY = ("line", "function", "file", "module", "package", "stack")
+BY = ("line", "function", "file", "module", "package", "thread", "stack")
 
-#: What a row is: filename, line, name.
-Place = Tuple[str, int, Optional[str]]
-
-# Three measures of six figures, flat and cumulative.
-FLAT = struct.Struct("18d")
-BOTH = struct.Struct("36d")
+_FIGURES = struct.Struct("36d")
 
 _FROZEN = re.compile(r"<frozen (.*)>\Z", re.DOTALL)
 _SUFFIX = re.compile(r"\.(?:py[cwx]?|so)\Z")
@@ -121,20 +115,58 @@ def key_of(by: str, directory: str) -> Callable[[FrameTuple], Place]:
         return lambda frame: ("", 0, module_of(frame.filename, directory))
     if by == "package":
         return lambda frame: ("", 0, package_of(frame.filename, directory))
-    raise ValueError("rows are by {}, not by {!r}".format(", ".join(BY), by))
+    raise ValueError("a frame has no {!r}".format(by))
 
 
 def rows(profile: Profile, by: str, selection: Selection = EVERYTHING) -> List[Row]:
     """Return the rows by one of BY (ValueError for anything else), in no particular order.
 
-    Rows by module and package have their name in `name`, and no file.
+    Rows by module and package have their name in `name`, and no file; those by thread are the functions with which
+    threads began, or something in brackets without a file.
     """
-    if by in KEYS and not selection:
-        return profile.rows(by)
-    stacks = selection.of(profile.rows("stack"))
+    if by not in BY:
+        raise ValueError("rows are by {}, not by {!r}".format(", ".join(BY), by))
+    directory = recorded(profile).get("directory", "")
+    if not selection:
+        if by in KEYS:
+            return profile.rows(by)
+        if by in ("module", "package"):
+            return _of_functions(profile, module_of if by == "module" else package_of, directory)
+    stacks = selection.of(profile.rows("stack")) if selection else profile.rows("stack")
     if by == "stack":
         return stacks
-    return _regroup(profile, stacks, key_of(by, recorded(profile).get("directory", "")), by == "line")
+    if by == "thread":
+        return _of_threads(profile, stacks)
+    return _regroup(profile, stacks, key_of(by, directory), by == "line")
+
+
+def _of_functions(profile: Profile, name_of: Callable[[str, str], str], directory: str) -> List[Row]:
+    """Rows by what their file tells."""
+    names: Dict[str, str] = {}
+    numbers: Dict[str, int] = {}
+    group_of = []
+    for _, filename, _ in profile.traces.functions():
+        name = names.get(filename)
+        if name is None:
+            name = names[filename] = name_of(filename, directory)
+        group_of.append(numbers.setdefault(name, len(numbers)))
+    data = profile.traces.sums(struct.pack("{}I".format(len(group_of)), *group_of), len(numbers))
+    return [
+        profile.row(("", 0, name), figures[:18], figures[18:])
+        for name, figures in zip(numbers, _FIGURES.iter_unpack(data))
+        if any(figures)
+    ]
+
+
+def _of_threads(profile: Profile, stacks: List[Row]) -> List[Row]:
+    began = beginnings()
+    sums: Dict[Hashable, List[float]] = {}
+    places: Dict[Hashable, Place] = {}
+    for row in stacks:
+        place = began(row)
+        places.setdefault(place, place)
+        _add(sums, place, row.numbers())
+    return [profile.row(place, sums[place], sums[place]) for place in places.values()]
 
 
 def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Place], line: bool) -> List[Row]:
@@ -143,7 +175,7 @@ def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Pl
     flat: Dict[Hashable, List[float]] = {}
     cumulative: Dict[Hashable, List[float]] = {}
     for row in stacks:
-        figures = FLAT.unpack_from(row._data, row._offset)
+        figures = row.numbers()
         groups = []
         for frame in row.frames:
             group = known.get(id(frame))
@@ -157,10 +189,7 @@ def _regroup(profile: Profile, stacks: List[Row], key: Callable[[FrameTuple], Pl
         for group in dict.fromkeys(groups):
             _add(cumulative, group, figures)
     nothing = [0.0] * 18
-    return [
-        Row(*shown[group], (), BOTH.pack(*flat.get(group, nothing), *sums), 0, profile._sampling)
-        for group, sums in cumulative.items()
-    ]
+    return [profile.row(shown[group], flat.get(group, nothing), sums) for group, sums in cumulative.items()]
 
 
 def _add(sums: Dict[Hashable, List[float]], group: Hashable, figures: Tuple[float, ...]) -> None:
@@ -174,5 +203,5 @@ def totals(profile: Profile, selection: Selection = EVERYTHING) -> Measures:
         return profile.totals()
     sums = [0.0] * 18
     for row in selection.of(profile.rows("stack")):
-        sums = list(map(operator.add, sums, FLAT.unpack_from(row._data, row._offset)))
-    return Row("", 0, None, (), BOTH.pack(*sums, *sums), 0, profile._sampling).flat
+        sums = list(map(operator.add, sums, row.numbers()))
+    return profile.row(("", 0, None), sums, sums).flat

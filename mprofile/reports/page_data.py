@@ -16,7 +16,7 @@ import json
 import struct
 import sys
 from array import array
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from mprofile._files import compress
 
@@ -39,15 +39,20 @@ class Columns:
         self._add(name, "u32", array("I", numbers))
 
     def doubles(self, name: str, numbers: Sequence[float], mask: int) -> None:
-        bits = array("Q", array("d", numbers).tobytes())
-        self._add(name, "f64", array("Q", [one & mask for one in bits]))
+        """Add numbers without the bits of their doubles that `mask` has not."""
+        self._add(name, "f64", array("d", numbers), mask)
 
-    def _add(self, name: str, kind: str, numbers: array[int]) -> None:
+    def _add(self, name: str, kind: str, numbers: Union[array[int], array[float]], mask: int = -1) -> None:
         if sys.byteorder == "big":
             numbers.byteswap()
         data = numbers.tobytes()
         self.index.append((name, kind, len(numbers)))
-        self.parts.extend(data[i :: numbers.itemsize] for i in range(numbers.itemsize))
+        for i in range(numbers.itemsize):
+            plane = data[i :: numbers.itemsize]
+            kept = mask >> 8 * i & 255
+            if kept != 255:
+                plane = plane.translate(bytes(byte & kept for byte in range(256)))
+            self.parts.append(plane)
 
 
 def pack(header: Dict[str, Any], columns: Columns) -> str:

@@ -1,33 +1,33 @@
 # SPDX-License-Identifier: MIT
-"""The stacks of one profile, or of two, as one tree of call sites, and what is too small in it to be shown.
+"""The functions of one profile, or of two, under one numbering, and the tree of their call sites.
 
-WHAT    Every stack is a path from the root; a node is one call site on it. A site is a function and a line in it. The
-        figures of a stack stand at its last node, as a list of numbers in a fixed number of columns.
-
-            root 0 --+-- main:10 --+-- parse:31     figures of main:10 / parse:31
-                     |             +-- parse:35     figures of main:10 / parse:35
-                     +-- idle:7                     figures of idle:7
-
-FOLDING A path is small if its share is below the threshold by every measure. Stacks are cut where they become small,
-        and what was cut goes, all of it, to one node "folded" there. So sums stay what they are.
-WHY     A tree of all paths of 100,000 deep stacks has millions of nodes, few of which stay. So no such tree is made.
-        Among sorted stacks, those with a path in common are neighbours: a path is an interval of them, and its sum
-        the difference of two running sums. All paths that lie on the same interval are judged at once.
+WHAT    A Numbering has every function that is on a stack, once, by its number, and what it has in each profile. Its
+        fold() makes the tree of all stacks without what is too small in it, as core/folding.h tells; a site of the
+        tree is a function, by its number, and a line in it.
+WHY     100,000 deep stacks have millions of frames, but some thousand functions: these are all that Python sees.
 """
 
 from __future__ import annotations
 
-import itertools
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from array import array
+from itertools import compress
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from mprofile._core import FrameTuple
+from mprofile.profile import Profile
 
-__all__ = ["FOLDED", "Function", "Stacks", "Tree", "add_into"]
+__all__ = ["FOLDED", "Columns", "Function", "Numbering", "Tree", "columns_of"]
 
 #: Most paths on a page whose threshold nobody chose.
 PATHS = 50000
 
 FOLDED = "(folded)"
+
+#: Numbers of a stack: three measures of six figures; of a function: these flat, then cumulative.
+STACK, FUNCTION = 18, 36
+#: Those of a function that tell whether it is on any stack: blocks and samples, cumulative.
+_TELLING = (19, 23, 25, 29, 31, 35)
+
+Columns = List["array[float]"]
 
 
 class Function(NamedTuple):
@@ -38,182 +38,103 @@ class Function(NamedTuple):
     firstlineno: int
 
 
-class Span(NamedTuple):
-    """Paths that the same stacks go through: stacks start to end, paths of more than `above` sites, up to `depth`."""
+class Tree(NamedTuple):
+    """stacks: how many there are; cut: how many of them end at a node "folded". site_function, site_line: by site; site
+    0 is the root's and has no function. node_depth, node_site: by node, in preorder, so that the depths alone give the
+    tree. own_node: nodes at which stacks end; figures: of these in each profile."""
 
-    start: int
-    end: int
-    above: int
-    depth: int
-    share: float
-
-
-def add_into(target: List[float], figures: Sequence[float]) -> None:
-    for i, figure in enumerate(figures):
-        target[i] += figure
-
-
-class Tree:
-    """parents, site_of: by node; node 0 is the root. figures: of the stacks that end at a node, by node."""
-
-    def __init__(self) -> None:
-        self.parents = [-1]
-        self.site_of = [0]
-        self.figures: Dict[int, List[float]] = {}
-        self._children: Dict[Tuple[int, int], int] = {}
-
-    def add(self, sites: Iterable[int], figures: Sequence[float]) -> None:
-        node = 0
-        for site in sites:
-            child = self._children.get((node, site))
-            if child is None:
-                child = self._children[node, site] = len(self.parents)
-                self.parents.append(node)
-                self.site_of.append(site)
-            node = child
-        own = self.figures.get(node)
-        if own is None:
-            self.figures[node] = list(figures)
-        else:
-            add_into(own, figures)
-
-    def preorder(self) -> List[Tuple[int, int]]:
-        """All nodes, each with its depth, so that what is below a node follows it: the depths alone give the tree."""
-        children: List[List[int]] = [[] for _ in self.parents]
-        for node in range(len(self.parents) - 1, 0, -1):
-            children[self.parents[node]].append(node)
-        order = []
-        waiting = [(0, 0)]
-        while waiting:
-            node, depth = waiting.pop()
-            order.append((node, depth))
-            waiting.extend((child, depth + 1) for child in children[node])
-        return order
+    threshold: float
+    stacks: int
+    cut: int
+    site_function: array[int]
+    site_line: array[int]
+    node_depth: array[int]
+    node_site: array[int]
+    own_node: array[int]
+    figures: List[Columns]
 
 
-class Stacks:
-    """Stacks and the functions and sites on them, by number. sites: tuples (function, line); site 0 is the root's."""
+def columns_of(data: bytes, width: int) -> Columns:
+    """Rows of `width` doubles as columns."""
+    numbers = array("d", data)
+    return [numbers[i::width] for i in range(width)]
 
-    def __init__(self) -> None:
-        self.functions: List[Function] = []
-        self.sites: List[Tuple[int, int]] = [(-1, 0)]
-        self._function_ids: Dict[Function, int] = {}
-        self._site_ids: Dict[Tuple[int, int], int] = {}
-        self._stacks: List[Tuple[Tuple[int, ...], Sequence[float]]] = []  # sites and figures
 
-    def __len__(self) -> int:
-        return len(self._stacks)
+class _Side:
+    """One profile: functions and figures of what is on stacks in it, by its own numbers."""
 
-    def function(self, function: Function) -> int:
-        number = self._function_ids.get(function)
-        if number is None:
-            number = self._function_ids[function] = len(self.functions)
-            self.functions.append(function)
-        return number
+    def __init__(self, profile: Profile) -> None:
+        self.traces = profile.traces
+        names = self.traces.functions()
+        columns = columns_of(self.traces.sums(array("I", range(len(names))).tobytes(), len(names)), FUNCTION)
+        self.used = [any(row) for row in zip(*[columns[i] for i in _TELLING])]
+        self.functions = [Function(*name) for name in compress(names, self.used)]
+        self.columns = [array("d", compress(column, self.used)) for column in columns]
 
-    def _site(self, function: Function, line: int) -> int:
-        key = (self.function(function), line)
-        number = self._site_ids.get(key)
-        if number is None:
-            number = self._site_ids[key] = len(self.sites)
-            self.sites.append(key)
-        return number
 
-    def add(
-        self,
-        stacks: Sequence[Tuple[Sequence[FrameTuple], Sequence[float]]],
-        aliases: Mapping[Function, Function],
-    ) -> None:
-        """Add stacks, each with its frames, oldest first, and its figures. aliases: functions to take for others."""
-        known: Dict[int, int] = {}  # by the frame's id, which is its own while `stacks` is there
-        for frames, figures in stacks:
-            for frame in frames:
-                if id(frame) not in known:
-                    function = Function(frame.name, frame.filename, frame.firstlineno or 0)
-                    known[id(frame)] = self._site(aliases.get(function, function), frame.lineno)
-            self._stacks.append((tuple([known[id(frame)] for frame in frames]), figures))
+class Numbering:
+    """functions: by number."""
 
-    def _spans(self, columns: Sequence[int]) -> List[Span]:
-        """Sort the stacks; all paths, as spans, in the order of their depth."""
-        stacks = self._stacks
-        stacks.sort(key=_sites_of)
-        sums = []
+    def __init__(self, profile: Profile, old: Optional[Profile] = None) -> None:
+        """Functions are the same if name, file and first line are, or if only the line differs and neither profile has
+        another function of that name in that file."""
+        sides = [_Side(one) for one in (profile, old) if one is not None]
+        known: Dict[Function, int] = {}
+        aliases = {} if old is None else _moved(sides[1].functions, sides[0].functions)
+        found = [
+            [known.setdefault(names.get(function, function), len(known)) for function in side.functions]
+            for side, names in zip(sides, ({}, aliases))
+        ]
+        self.functions = list(known)
+        #: What each function has, in each profile.
+        self.figures = [self._spread(side.columns, numbers) for side, numbers in zip(sides, found)]
+        self._traces = [side.traces for side in sides]
+        self._numbers = []  # of all functions of each profile
+        for side, numbers in zip(sides, found):
+            rest = iter(numbers)
+            self._numbers.append(array("I", [next(rest) if used else 0 for used in side.used]))
+
+    def _spread(self, columns: Columns, numbers: Sequence[int]) -> Columns:
+        """Columns by the functions of one profile as columns by their numbers here."""
+        result = []
         for column in columns:
-            running = [0.0, *itertools.accumulate(figures[column] for _, figures in stacks)]
-            if running[-1] > 0:
-                sums.append((running, running[-1]))
-        spans = []
-        open_at: List[Tuple[int, int]] = []  # (first stack, depth above) of the spans that go on
-        depth = 0
-        before: Tuple[int, ...] = ()
-        for place in range(len(stacks) + 1):
-            sites = stacks[place][0] if place < len(stacks) else ()
-            common = 0
-            for one, other in zip(before, sites):
-                if one != other:
-                    break
-                common += 1
-            while depth > common:
-                start, above = open_at.pop()
-                if above < common:
-                    open_at.append((start, above))
-                    above = common
-                share = max([(running[place] - running[start]) / total for running, total in sums] or [0.0])
-                spans.append(Span(start, place, above, depth, share))
-                depth = above
-            if len(sites) > common:
-                open_at.append((place, common))
-                depth = len(sites)
-            before = sites
-        spans.sort(key=_depth_of)
-        return spans
+            spread = array("d", bytes(8 * len(self.functions)))
+            for number, value in zip(numbers, column):
+                spread[number] += value
+            result.append(spread)
+        return result
 
-    def tree(self, columns: Sequence[int], threshold: Optional[float]) -> Tuple[Tree, float, int]:
-        """Return the tree without what is small, the threshold, and the number of stacks that were cut.
+    def fold(self, threshold: Optional[float]) -> Tree:
+        """Return the tree without what is small; adds the function FOLDED if there was any.
 
-        columns: those of the figures by which to judge, none negative. threshold: smallest share, from 0 to 1, that a
-        path must have in one of them; None: the smallest of 0, 1, 2, 5, 10, 20, 50, ... millionths that
-        leaves at most PATHS paths.
+        threshold: smallest share, from 0 to 1, that a path must have of the whole, in bytes or blocks of any measure;
+        None: the smallest of 0, 1, 2, 5, 10, 20, 50, ... millionths that leaves at most PATHS paths.
         """
-        spans = self._spans(columns)
-        if threshold is None:
-            threshold = _threshold(spans)
-        keep = [0] * len(self._stacks)
-        for start, end, _, depth, share in spans:
-            if share >= threshold:
-                keep[start:end] = [depth] * (end - start)
-        tree = Tree()
-        cut = 0
-        for (sites, figures), depth in zip(self._stacks, keep):
-            if depth < len(sites):
-                cut += 1
-                sites = (*sites[:depth], self._site(Function(FOLDED, "", 0), 0))
-            tree.add(sites, figures)
-        return tree, threshold, cut
+        old = self._traces[1] if len(self._traces) > 1 else None
+        numbers = [numbers.tobytes() for numbers in self._numbers]
+        limit = -1.0 if threshold is None else threshold
+        threshold, stacks, cut, functions, lines, depths, sites, own, new_figures, old_figures = self._traces[0].fold(
+            numbers[0], old, numbers[-1], len(self.functions), limit, PATHS
+        )
+        if cut:
+            self.functions.append(Function(FOLDED, "", 0))
+        figures = [columns_of(data, STACK) for data in (new_figures, old_figures)[: len(numbers)]]
+        site_function, site_line, node_depth, node_site, own_node = (
+            array("I", data) for data in (functions, lines, depths, sites, own)
+        )
+        return Tree(threshold, stacks, cut, site_function, site_line, node_depth, node_site, own_node, figures)
 
 
-def _sites_of(stack: Tuple[Tuple[int, ...], Sequence[float]]) -> Tuple[int, ...]:
-    return stack[0]
-
-
-def _depth_of(span: Span) -> int:
-    return span.depth
-
-
-def _threshold(spans: Sequence[Span]) -> float:
-    room = PATHS
-    for span in sorted(spans, key=lambda span: -span.share):
-        room -= span.depth - span.above
-        if room < 0:
-            return _above(span.share)
-    return 0.0
-
-
-def _above(share: float) -> float:
-    """The smallest of 1, 2, 5, 10, ... millionths that is larger than `share`."""
-    for exponent in range(-6, 1):
-        for factor in (1, 2, 5):
-            step = float("{}e{}".format(factor, exponent))
-            if step > share:
-                return step
-    raise AssertionError("a share of {!r} is more than the whole".format(share))
+def _moved(old: Sequence[Function], new: Sequence[Function]) -> Mapping[Function, Function]:
+    """Functions of `old` that begin at another line in `new`, for the file was edited: those which are alone in both to
+    have this name and file."""
+    places: List[Dict[Tuple[Optional[str], str], List[Function]]] = [{}, {}]
+    for by_name, functions in zip(places, (old, new)):
+        for function in functions:
+            by_name.setdefault(function[:2], []).append(function)
+    before, after = places
+    return {
+        functions[0]: after[key][0]
+        for key, functions in before.items()
+        if len(functions) == 1 and len(after.get(key, ())) == 1
+    }

@@ -26,6 +26,7 @@ __all__ = [
     "SORTS",
     "Sort",
     "View",
+    "WHOLE",
     "count_range",
     "format_size",
     "lines",
@@ -76,6 +77,8 @@ SORTS: Dict[str, Sort] = {
 _PLAIN = ("flat", "interval", "share", "inuse", "allocated", "peak", "blocks", "average")
 COLUMNS = _PLAIN + tuple("cum" if name == "flat" else "cum-" + name for name in _PLAIN)
 DEFAULT = ("flat", "interval", "share", "cum", "cum-interval", "cum-share")
+#: Rows that have nothing beyond their own: with these there is no cum.
+WHOLE = ("thread", "stack")
 #: Columns to leave out one after the other where there is little room, and the room that a name shall have.
 _SPARE = ("cum-interval", "cum-share", "share", "interval")
 _NAME_ROOM = 24
@@ -217,6 +220,8 @@ def title_of(column: str) -> str:
 def table(profile: Profile, found: Sequence[Row], view: View, total: float, exact: bool, directory: str) -> List[Line]:
     order = SORTS[view.sort]
     columns = list(DEFAULT if view.columns is None else view.columns)
+    if view.columns is None and view.by in WHOLE:
+        columns = [name for name in columns if not name.startswith("cum")]
     if exact:
         columns = [name for name in columns if not name.endswith("interval")]
     body = {name: [cell(row, name, order, total) for row in found] for name in columns}
@@ -254,7 +259,7 @@ def table(profile: Profile, found: Sequence[Row], view: View, total: float, exac
 
 
 def where(row: Row, by: str, directory: str) -> Line:
-    if by in ("module", "package"):
+    if by in ("module", "package") or (by == "thread" and not row.filename):
         return [(printable(row.name or ""), "name")]
     place = short(row.filename, directory)
     if row.lineno:
@@ -262,7 +267,9 @@ def where(row: Row, by: str, directory: str) -> Line:
     if row.name is None:
         return [(place, "place")]
     name = (printable(row.name), "name")
-    return [name, ("  ", ""), (place, "place")] if by == "function" else [(place, "place"), ("  ", ""), name]
+    if by in ("function", "thread"):
+        return [name, ("  ", ""), (place, "place")]
+    return [(place, "place"), ("  ", ""), name]
 
 
 def stacks(profile: Profile, found: Sequence[Row], view: View, total: float, exact: bool, directory: str) -> List[Line]:

@@ -60,17 +60,18 @@ struct tree {
     struct mprof_figures *sums; /* by depth: of the subtree seen so far */
 };
 
-static int tree_make(struct tree *tree, struct mprof_arena *arena, const struct mprof_paths *paths, uint32_t source)
+/* path_of_node: numbers below path_count. */
+static int tree_make(struct tree *tree, struct mprof_arena *arena, const struct mprof_snapshot *snapshot,
+                     const uint32_t *path_of_node, uint32_t path_count)
 {
-    const struct mprof_snapshot *snapshot = paths->sources[source].snapshot;
     const struct mprof_node *nodes = mprof_snapshot_nodes(snapshot);
     uint32_t count = mprof_snapshot_node_count(snapshot);
     tree->snapshot = snapshot;
-    tree->path_of_node = paths->sources[source].of_node;
+    tree->path_of_node = path_of_node;
     tree->child = get_array(arena, count, sizeof(uint32_t));
     tree->sibling = get_array(arena, count, sizeof(uint32_t));
     tree->stack = get_array(arena, count, sizeof(uint32_t));
-    tree->open = get_array(arena, paths->count, sizeof(uint32_t));
+    tree->open = get_array(arena, path_count, sizeof(uint32_t));
     uint32_t *depth = get_array(arena, count, sizeof(uint32_t));
     if (!tree->child || !tree->sibling || !tree->stack || !tree->open || !depth)
         return -1;
@@ -204,8 +205,9 @@ int mprof_grouping_statistics(struct mprof_statistics *result, struct mprof_aren
     if (mprof_paths_make(&result->paths, arena, key, &snapshot, 1, cumulative) < 0)
         return -1;
     struct mprof_figures *by_path = get_array(arena, result->paths.count, sizeof *by_path);
-    struct tree tree = {.snapshot = snapshot, .path_of_node = result->paths.sources[0].of_node};
-    if (!by_path || (cumulative && tree_make(&tree, arena, &result->paths, 0) < 0))
+    const uint32_t *path_of_node = result->paths.sources[0].of_node;
+    struct tree tree = {.snapshot = snapshot, .path_of_node = path_of_node};
+    if (!by_path || (cumulative && tree_make(&tree, arena, snapshot, path_of_node, result->paths.count) < 0))
         return -1;
     add(&tree, column_of(snapshot, MPROF_INUSE), cumulative ? EACH : FLAT, by_path);
     result->groups = get_array(arena, result->paths.count, sizeof *result->groups);
@@ -254,9 +256,10 @@ int mprof_grouping_differences(struct mprof_differences *result, struct mprof_ar
     if (!changes)
         return -1;
     for (uint32_t s = 0; s < 2; s++) {
-        struct tree tree = {.snapshot = both[s], .path_of_node = paths->sources[s].of_node};
+        const uint32_t *path_of_node = paths->sources[s].of_node;
+        struct tree tree = {.snapshot = both[s], .path_of_node = path_of_node};
         sums[s] = get_array(arena, paths->count, sizeof *sums[s]);
-        if (!sums[s] || (cumulative && tree_make(&tree, arena, paths, s) < 0))
+        if (!sums[s] || (cumulative && tree_make(&tree, arena, both[s], path_of_node, paths->count) < 0))
             return -1;
         add(&tree, column_of(both[s], MPROF_INUSE), cumulative ? EACH : FLAT, sums[s]);
         if (changed[s])
@@ -301,26 +304,65 @@ static int compare_rows(const void *context, uint32_t a, uint32_t b)
     return order ? order : mprof_paths_compare(&rows->paths, left->path, right->path);
 }
 
+/* Sums of all measures by path: flat, then cumulative, which for whole stacks is the same. */
+static int sum_rows(struct mprof_figures *sums[2 * MPROF_MEASURES], struct mprof_arena *arena, struct tree *tree,
+                    uint32_t path_count, bool whole)
+{
+    for (unsigned m = 0; m < MPROF_MEASURES; m++) {
+        struct column column = column_of(tree->snapshot, (enum mprof_measure)m);
+        struct mprof_figures *flat = sums[m] = get_array(arena, path_count, sizeof *flat);
+        struct mprof_figures *cumulative = sums[MPROF_MEASURES + m] =
+            whole ? flat : get_array(arena, path_count, sizeof *flat);
+        if (!flat || !cumulative)
+            return -1;
+        add(tree, column, FLAT, flat);
+        if (!whole)
+            add(tree, column, ONCE, cumulative);
+    }
+    return 0;
+}
+
+/* False if the row has nothing. */
+static bool fill_row(struct mprof_row *row, uint32_t path, struct mprof_figures *const sums[2 * MPROF_MEASURES])
+{
+    bool any = false;
+    *row = (struct mprof_row){.path = path};
+    for (unsigned m = 0; m < MPROF_MEASURES; m++) {
+        row->flat[m] = sums[m][path];
+        row->cumulative[m] = sums[MPROF_MEASURES + m][path];
+        any |= has_blocks(&row->cumulative[m]);
+    }
+    return any;
+}
+
+/* Sets how many frames the stacks of each path had. */
+static int count_frames(struct mprof_rows *rows, struct mprof_arena *arena, const struct mprof_snapshot *snapshot)
+{
+    const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
+    uint32_t *by_path = get_array(arena, rows->paths.count, sizeof *by_path);
+    if (!by_path)
+        return -1;
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
+        uint32_t *frames = &by_path[rows->paths.sources[0].of_node[stacks[i].node]];
+        if (*frames < stacks[i].total_frames)
+            *frames = stacks[i].total_frames;
+    }
+    for (uint32_t i = 0; i < rows->count; i++)
+        rows->rows[i].total_frames = by_path[rows->rows[i].path];
+    return 0;
+}
+
 int mprof_grouping_rows(struct mprof_rows *result, struct mprof_arena *arena, enum mprof_key key,
                         const struct mprof_snapshot *snapshot)
 {
     bool whole = key == MPROF_KEY_TRACEBACK || key == MPROF_KEY_STACK;
     struct mprof_paths *paths = &result->paths;
-    struct tree tree;
-    if (mprof_paths_make(paths, arena, key, &snapshot, 1, true) < 0 || tree_make(&tree, arena, paths, 0) < 0)
-        return -1;
     struct mprof_figures *sums[2 * MPROF_MEASURES];
-    for (unsigned m = 0; m < MPROF_MEASURES; m++) {
-        struct column column = column_of(snapshot, (enum mprof_measure)m);
-        struct mprof_figures *flat = sums[m] = get_array(arena, paths->count, sizeof *flat);
-        struct mprof_figures *cumulative = sums[MPROF_MEASURES + m] =
-            whole ? flat : get_array(arena, paths->count, sizeof *flat);
-        if (!flat || !cumulative)
-            return -1;
-        add(&tree, column, FLAT, flat);
-        if (!whole)
-            add(&tree, column, ONCE, cumulative);
-    }
+    struct tree tree;
+    if (mprof_paths_make(paths, arena, key, &snapshot, 1, true) < 0 ||
+        tree_make(&tree, arena, snapshot, paths->sources[0].of_node, paths->count) < 0 ||
+        sum_rows(sums, arena, &tree, paths->count, whole) < 0)
+        return -1;
     uint32_t count = 0;
     for (uint32_t path = 1; path < paths->count; path++)
         for (unsigned i = MPROF_MEASURES; i < 2 * MPROF_MEASURES; i++)
@@ -333,18 +375,36 @@ int mprof_grouping_rows(struct mprof_rows *result, struct mprof_arena *arena, en
         return -1;
     result->count = 0;
     for (uint32_t path = 1; path < paths->count; path++) {
-        struct mprof_row row = {.path = path};
-        bool any = false;
-        for (unsigned m = 0; m < MPROF_MEASURES; m++) {
-            row.flat[m] = sums[m][path];
-            row.cumulative[m] = sums[MPROF_MEASURES + m][path];
-            any |= has_blocks(&row.cumulative[m]);
-        }
-        if (any)
+        struct mprof_row row;
+        if (fill_row(&row, path, sums))
             result->rows[result->count++] = row;
     }
+    if (whole && count_frames(result, arena, snapshot) < 0)
+        return -1;
     result->rows = sorted(arena, result->rows, result->count, sizeof *result->rows, compare_rows, result);
     return result->rows ? 0 : -1;
+}
+
+int mprof_grouping_sums(struct mprof_row **rows, struct mprof_arena *arena, const struct mprof_snapshot *snapshot,
+                        const uint32_t *group_of, uint32_t groups)
+{
+    const struct mprof_node *nodes = mprof_snapshot_nodes(snapshot);
+    uint32_t node_count = mprof_snapshot_node_count(snapshot);
+    uint32_t *group_of_node = get_array(arena, node_count, sizeof *group_of_node);
+    struct mprof_figures *sums[2 * MPROF_MEASURES];
+    struct tree tree;
+    if (!group_of_node)
+        return -1;
+    for (uint32_t i = 0; i < node_count; i++)
+        group_of_node[i] = group_of[nodes[i].function]; /* the root's function is 0 */
+    if (tree_make(&tree, arena, snapshot, group_of_node, groups) < 0 || sum_rows(sums, arena, &tree, groups, false) < 0)
+        return -1;
+    *rows = get_array(arena, groups, sizeof **rows);
+    if (!*rows)
+        return -1;
+    for (uint32_t group = 0; group < groups; group++)
+        (void)fill_row(&(*rows)[group], group, sums);
+    return 0;
 }
 
 void mprof_grouping_totals(const struct mprof_snapshot *snapshot, struct mprof_figures totals[MPROF_MEASURES])

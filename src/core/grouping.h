@@ -81,6 +81,7 @@ enum mprof_measure {
 
 struct mprof_row {
     uint32_t path;
+    uint32_t total_frames; /* of whole stacks: frames that the program had, more than the path has if it was cut */
     struct mprof_figures flat[MPROF_MEASURES];
     struct mprof_figures cumulative[MPROF_MEASURES]; /* a stack counts once; for whole stacks the same as flat */
 };
@@ -95,6 +96,11 @@ struct mprof_rows {
 
 int mprof_grouping_rows(struct mprof_rows *result, struct mprof_arena *arena, enum mprof_key key,
                         const struct mprof_snapshot *snapshot);
+
+/* Rows by groups of functions: group_of[f], below `groups`, is that of function f, group_of[0] that of stacks without a
+ * frame. (*rows)[g] is the row of group g, also where it has nothing; its path is g. */
+int mprof_grouping_sums(struct mprof_row **rows, struct mprof_arena *arena, const struct mprof_snapshot *snapshot,
+                        const uint32_t *group_of, uint32_t groups);
 
 /* Over all stacks, by measure. Needs no memory. */
 void mprof_grouping_totals(const struct mprof_snapshot *snapshot, struct mprof_figures totals[MPROF_MEASURES]);

@@ -209,12 +209,11 @@ static uint32_t intern(struct intern *table, uint32_t parent, uint64_t frame, ui
     return added;
 }
 
-static void number_nodes(struct intern *table, const struct naming *naming, uint32_t source, const uint8_t *wanted)
+static void number_nodes(struct intern *table, const uint32_t *ranks, uint32_t source, const uint8_t *wanted)
 {
     struct mprof_paths *paths = table->paths;
     const struct mprof_snapshot *snapshot = paths->sources[source].snapshot;
     const struct mprof_node *nodes = mprof_snapshot_nodes(snapshot);
-    const uint32_t *ranks = naming->of[source].functions;
     uint32_t count = mprof_snapshot_node_count(snapshot);
     uint32_t *of_node = paths->sources[source].of_node;
     bool with_line = paths->key != MPROF_KEY_FILE && paths->key != MPROF_KEY_FUNCTION;
@@ -240,22 +239,27 @@ static uint8_t *stack_nodes(struct mprof_arena *arena, const struct mprof_snapsh
     return wanted;
 }
 
-int mprof_paths_make(struct mprof_paths *paths, struct mprof_arena *arena, enum mprof_key key,
-                     const struct mprof_snapshot *const *snapshots, uint32_t count, bool every_node)
+/* Takes the snapshots in and makes room. Sets *most to the number of paths that there can be. */
+static int paths_begin(struct mprof_paths *paths, struct mprof_arena *arena, enum mprof_key key,
+                       const struct mprof_snapshot *const *snapshots, uint32_t count, size_t *most)
 {
     *paths = (struct mprof_paths){.key = key, .source_count = count};
-    size_t most = 1; /* the empty path; node 0 of each snapshot stands for "<unknown>" */
+    *most = 1; /* the empty path; node 0 of each snapshot stands for "<unknown>" */
     for (uint32_t s = 0; s < count; s++) {
         uint32_t nodes = mprof_snapshot_node_count(snapshots[s]);
         paths->sources[s].snapshot = snapshots[s];
         paths->sources[s].of_node = get_array(arena, nodes, sizeof(uint32_t));
         if (!paths->sources[s].of_node)
             return -1;
-        most += nodes;
+        *most += nodes;
     }
-    struct naming naming = {.arena = arena};
-    if (most > UINT32_MAX || rank_strings(&naming, paths) < 0 || rank_functions(&naming, paths) < 0)
-        return -1;
+    return *most > UINT32_MAX ? -1 : 0;
+}
+
+/* ranks[s]: of the functions of each snapshot. */
+static int paths_intern(struct mprof_paths *paths, struct mprof_arena *arena, const uint32_t *const *ranks, size_t most,
+                        bool every_node)
+{
     size_t slots = 64;
     while (slots < 2 * most)
         slots *= 2;
@@ -265,14 +269,36 @@ int mprof_paths_make(struct mprof_paths *paths, struct mprof_arena *arena, enum 
     if (!table.slots || !paths->items)
         return -1;
     paths->count = 1;
-    for (uint32_t s = 0; s < count; s++) {
+    for (uint32_t s = 0; s < paths->source_count; s++) {
         uint8_t *wanted = NULL;
-        if (!every_node && !whole_path(key) && !(wanted = stack_nodes(arena, snapshots[s])))
+        if (!every_node && !whole_path(paths->key) && !(wanted = stack_nodes(arena, paths->sources[s].snapshot)))
             return -1;
-        number_nodes(&table, &naming, s, wanted);
+        number_nodes(&table, ranks[s], s, wanted);
     }
     mprof_arena_put(arena, table.slots, slots * sizeof(uint32_t));
     return 0;
+}
+
+int mprof_paths_make(struct mprof_paths *paths, struct mprof_arena *arena, enum mprof_key key,
+                     const struct mprof_snapshot *const *snapshots, uint32_t count, bool every_node)
+{
+    size_t most;
+    struct naming naming = {.arena = arena};
+    if (paths_begin(paths, arena, key, snapshots, count, &most) < 0 || rank_strings(&naming, paths) < 0 ||
+        rank_functions(&naming, paths) < 0)
+        return -1;
+    const uint32_t *const ranks[2] = {naming.of[0].functions, naming.of[1].functions};
+    return paths_intern(paths, arena, ranks, most, every_node);
+}
+
+int mprof_paths_make_numbered(struct mprof_paths *paths, struct mprof_arena *arena,
+                              const struct mprof_snapshot *const *snapshots, const uint32_t *const *numbers,
+                              uint32_t count)
+{
+    size_t most;
+    if (paths_begin(paths, arena, MPROF_KEY_STACK, snapshots, count, &most) < 0)
+        return -1;
+    return paths_intern(paths, arena, numbers, most, true);
 }
 
 int mprof_paths_compare(const struct mprof_paths *paths, uint32_t a, uint32_t b)

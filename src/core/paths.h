@@ -69,6 +69,12 @@ struct mprof_paths {
 int mprof_paths_make(struct mprof_paths *paths, struct mprof_arena *arena, enum mprof_key key,
                      const struct mprof_snapshot *const *snapshots, uint32_t count, bool every_node);
 
+/* The same for whole stacks whose functions the caller has numbered: numbers[s][f] is that of function f of snapshot s,
+ * numbers[s][0] that of "<unknown>". A frame key is then number << 32 | line, and comparing says nothing about names. */
+int mprof_paths_make_numbered(struct mprof_paths *paths, struct mprof_arena *arena,
+                              const struct mprof_snapshot *const *snapshots, const uint32_t *const *numbers,
+                              uint32_t count);
+
 /* As tuples of frames compare in Python, oldest frame first: below 0, 0 (only if a == b) or above 0. */
 int mprof_paths_compare(const struct mprof_paths *paths, uint32_t a, uint32_t b);
 

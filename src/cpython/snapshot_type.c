@@ -470,9 +470,14 @@ static PyMethodDef traces_methods[] = {
      "differences(old, key_type, cumulative) -> [(frames, size, size_diff, count, count_diff, changed)], sorted;\n"
      "changed is (bytes_var, blocks_var, samples) of the samples born or died, or None"},
     {"rows", mprof_traces_rows, METH_VARARGS,
-     "rows(by) -> (keys, figures); by is 'line', 'function', 'file' or 'stack'; a key is a FrameTuple, or for 'stack'\n"
-     "a tuple of them, oldest first; figures are 36 native doubles a key: in use, allocated, at peak, flat and then\n"
-     "cumulative, of bytes, blocks, bytes_var, blocks_var, seen, samples"},
+     "rows(by) -> (keys, figures, frames); by is 'line', 'function', 'file' or 'stack'; a key is a FrameTuple, or for\n"
+     "'stack' a tuple of them, oldest first; figures are 36 native doubles a key: in use, allocated, at peak, flat "
+     "and\n"
+     "then cumulative, of bytes, blocks, bytes_var, blocks_var, seen, samples; frames: how many a stack had"},
+    {"functions", mprof_traces_list_functions, METH_NOARGS, "functions() -> [(name or None, filename, firstlineno)]"},
+    {"sums", mprof_traces_sums, METH_VARARGS, "sums(group of each function, groups) -> figures of each, as of rows"},
+    {"fold", mprof_traces_fold, METH_VARARGS,
+     "fold(numbers, old, old_numbers, folded, threshold, most): core/folding.h"},
     {"totals", mprof_traces_totals, METH_NOARGS, "totals() -> 18 native doubles: as rows, flat, of everything"},
     {"filenames", mprof_traces_filenames, METH_NOARGS,
      "filenames() -> by string, its text if it names a file, else None; one more for '<unknown>'"},

@@ -3,6 +3,7 @@
  *
  * WHAT    snapshot_type.c    the type as a sequence, and its caches
  *         traces_make.c      from trace tuples, from a pprof file and back
+ *         traces_fold.c      by groups of functions, and as one tree without what is small
  *         traces_pickle.c    into a pickle and back
  *         traces_sums.c      statistics, differences, rows, selections
  *
@@ -56,6 +57,9 @@ PyObject *mprof_traces_to_pprof(PyObject *self, PyObject *arguments);
 PyObject *mprof_traces_statistics(PyObject *self, PyObject *arguments);
 PyObject *mprof_traces_differences(PyObject *self, PyObject *arguments);
 PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_list_functions(PyObject *self, PyObject *unused);
+PyObject *mprof_traces_sums(PyObject *self, PyObject *arguments);
+PyObject *mprof_traces_fold(PyObject *self, PyObject *arguments);
 PyObject *mprof_traces_totals(PyObject *self, PyObject *unused);
 PyObject *mprof_traces_filenames(PyObject *self, PyObject *unused);
 PyObject *mprof_traces_select(PyObject *self, PyObject *arguments);

@@ -237,6 +237,9 @@ PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments)
     const size_t size = 2 * MPROF_MEASURES * sizeof(struct mprof_figures);
     PyObject *keys = status < 0 ? PyErr_NoMemory() : PyList_New((Py_ssize_t)rows.count);
     PyObject *figures = keys ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(rows.count * size)) : NULL;
+    PyObject *totals = figures ? PyList_New(key == MPROF_KEY_STACK ? (Py_ssize_t)rows.count : 0) : NULL;
+    if (!totals)
+        Py_CLEAR(figures);
     for (uint32_t i = 0; figures && i < rows.count; i++) {
         char *out = PyBytes_AS_STRING(figures) + i * size;
         memcpy(out, rows.rows[i].flat, size / 2);
@@ -246,11 +249,19 @@ PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments)
             PyList_SET_ITEM(keys, (Py_ssize_t)i, item);
         else
             Py_CLEAR(figures);
+        if (figures && key == MPROF_KEY_STACK) {
+            PyObject *total = PyLong_FromUnsignedLong(rows.rows[i].total_frames);
+            if (total)
+                PyList_SET_ITEM(totals, (Py_ssize_t)i, total);
+            else
+                Py_CLEAR(figures);
+        }
     }
     mprof_arena_drop(&arena);
-    PyObject *result = figures ? PyTuple_Pack(2, keys, figures) : NULL;
+    PyObject *result = figures ? PyTuple_Pack(3, keys, figures, totals) : NULL;
     Py_XDECREF(keys);
     Py_XDECREF(figures);
+    Py_XDECREF(totals);
     return result;
 }
 

@@ -47,6 +47,7 @@ static uint32_t random_stack(struct mprof_builder *builder, struct mprof_rng *rn
             mprof_builder_node(builder, &node, &stack.node) < 0)
             bail("no memory");
     }
+    stack.total_frames = depth + (below(rng, 4) ? 0 : below(rng, 3));
     mprof_figures_add_samples(&stack.alloc, 10 + below(rng, 100), 64.0, 1 + below(rng, 3));
     mprof_figures_add_samples(&stack.peak, 10 + below(rng, 100), 64.0, below(rng, 3));
     uint32_t index;
@@ -119,7 +120,7 @@ static void frame_text(const struct mprof_snapshot *snapshot, enum mprof_key key
 }
 
 /* Oldest frame first, each ended by a byte that sorts before every other. */
-static void path_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
+static inline void path_text(const struct mprof_snapshot *snapshot, enum mprof_key key, uint32_t node, char *text)
 {
     char frame[TEXT];
     uint32_t parent = mprof_snapshot_nodes(snapshot)[node].parent;

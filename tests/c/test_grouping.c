@@ -336,6 +336,19 @@ static void test_differences(struct mprof_rng *rng)
 
 /* ---- rows ---- */
 
+/* The most frames that the program had in a stack of the row. */
+static uint32_t frames_of(const struct mprof_rows *rows, uint32_t row)
+{
+    const struct mprof_snapshot *snapshot = rows->paths.sources[0].snapshot;
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
+        const struct mprof_stack *stack = &mprof_snapshot_stacks(snapshot)[i];
+        if (rows->paths.sources[0].of_node[stack->node] == rows->rows[row].path && stack->total_frames > most)
+            most = stack->total_frames;
+    }
+    return most;
+}
+
 static bool check_rows(const struct mprof_snapshot *snapshot, enum mprof_key key)
 {
     struct mprof_arena arena;
@@ -356,6 +369,8 @@ static bool check_rows(const struct mprof_snapshot *snapshot, enum mprof_key key
             good &= check(cumulative && same_figures(&result.rows[i].flat[m], flat ? &flat->figures[m] : &none[m]) &&
                               same_figures(&result.rows[i].cumulative[m], &cumulative->figures[m]),
                           "measure %u of %s", m, text);
+        good &= check(result.rows[i].total_frames == (key == MPROF_KEY_STACK ? frames_of(&result, i) : 0),
+                      "%u frames of %s", result.rows[i].total_frames, text);
         good &= check(i == 0 || result.rows[i - 1].flat[0].bytes >= result.rows[i].flat[0].bytes, "order at %u", i);
     }
     mprof_arena_drop(&arena);
@@ -381,9 +396,54 @@ static void test_rows(struct mprof_rng *rng)
     ok(good, "rows: flat and cumulative, a stack once a frame");
 }
 
+/* ---- sums by groups of functions ---- */
+
+/* A group for each file, whose numbers are 1 and more; group 0 has no function. */
+static void check_sums(const struct mprof_snapshot *snapshot, bool *good)
+{
+    uint32_t group_of[2 * FILES * NAMES + 1];
+    uint32_t count = mprof_snapshot_function_count(snapshot);
+    for (uint32_t i = 0; i < count; i++) {
+        group_of[i] = FILES + 1;
+        for (uint32_t k = 0; i > 0 && k < FILES; k++)
+            if (strcmp(text_of(snapshot, mprof_snapshot_functions(snapshot)[i].filename), files[k]) == 0)
+                group_of[i] = 1 + k;
+    }
+    struct mprof_arena arena;
+    struct mprof_row *rows;
+    mprof_arena_init(&arena, 0);
+    if (mprof_grouping_sums(&rows, &arena, snapshot, group_of, FILES + 2) < 0)
+        bail("no memory");
+    add_all(&expected_old, snapshot, MPROF_KEY_FILE, false, false); /* flat */
+    add_all(&expected, snapshot, MPROF_KEY_FILE, true, true);       /* cumulative */
+    const struct mprof_figures none[MPROF_MEASURES] = {{0}};
+    for (uint32_t i = 0; i < FILES + 2; i++) {
+        const char *name = i == 0 ? "" : i <= FILES ? files[i - 1] : MPROF_UNKNOWN_FILE;
+        const struct group *flat = find(&expected_old, name);
+        const struct group *cumulative = find(&expected, name);
+        for (unsigned m = 0; m < MPROF_MEASURES; m++)
+            *good &= check(same_figures(&rows[i].flat[m], flat ? &flat->figures[m] : &none[m]) &&
+                               same_figures(&rows[i].cumulative[m], cumulative ? &cumulative->figures[m] : &none[m]),
+                           "measure %u of group %u", m, i);
+    }
+    mprof_arena_drop(&arena);
+}
+
+static void test_sums(struct mprof_rng *rng)
+{
+    bool good = true;
+    for (unsigned round = 0; round < 30; round++) {
+        struct shape shape = {.blocks = below(rng, 150), .sampled = round % 2};
+        struct mprof_snapshot *snapshot = random_snapshot(rng, &shape);
+        check_sums(snapshot, &good);
+        mprof_snapshot_decref(snapshot);
+    }
+    ok(good, "sums by groups of functions, a stack once a group");
+}
+
 /* ---- no memory ---- */
 
-enum call { STATISTICS, DIFFERENCES, ROWS, SAME, CALLS };
+enum call { STATISTICS, DIFFERENCES, ROWS, SUMS, SAME, CALLS };
 
 static int call(enum call what, const struct mprof_snapshot *a, const struct mprof_snapshot *b,
                 struct mprof_arena *arena)
@@ -391,6 +451,8 @@ static int call(enum call what, const struct mprof_snapshot *a, const struct mpr
     struct mprof_statistics statistics;
     struct mprof_differences differences;
     struct mprof_rows rows;
+    struct mprof_row *sums;
+    const uint32_t one_group[2 * FILES * NAMES + 1] = {0};
     bool same;
     switch (what) {
     case STATISTICS:
@@ -398,7 +460,9 @@ static int call(enum call what, const struct mprof_snapshot *a, const struct mpr
     case DIFFERENCES:
         return mprof_grouping_differences(&differences, arena, MPROF_KEY_TRACEBACK, a, b, false);
     case ROWS:
-        return mprof_grouping_rows(&rows, arena, MPROF_KEY_FUNCTION, a);
+        return mprof_grouping_rows(&rows, arena, MPROF_KEY_STACK, a);
+    case SUMS:
+        return mprof_grouping_sums(&sums, arena, a, one_group, 1);
     default:
         return mprof_grouping_same_traces(a, b, arena, &same);
     }
@@ -434,6 +498,7 @@ int main(void)
     test_statistics(&rng);
     test_differences(&rng);
     test_rows(&rng);
+    test_sums(&rng);
     test_no_memory(&rng);
     return done();
 }

@@ -15,6 +15,8 @@ import pytest
 from mprofile.cli import COMMANDS
 from mprofile.cli.completion import commands
 
+BY = ["line", "function", "file", "module", "package", "thread", "stack"]
+
 
 def script(shell: str) -> str:
     done = subprocess.run(
@@ -72,7 +74,7 @@ def test_bash_commands(scripts: pathlib.Path) -> None:
 def test_bash_options_and_values(scripts: pathlib.Path) -> None:
     assert {"--by", "--tree", "--json", "--help"} <= set(in_bash(scripts, "report", "--"))
     assert in_bash(scripts, "report", "--tr") == ["--tree"]
-    assert in_bash(scripts, "report", "--by", "") == ["line", "function", "file", "module", "package", "stack"]
+    assert in_bash(scripts, "report", "--by", "") == BY
     assert in_bash(scripts, "report", "--by", "=", "f") == ["function", "file"]
     assert in_bash(scripts, "report", "--by", "=") == in_bash(scripts, "report", "--by", "")
     assert in_bash(scripts, "convert", "heap2.pb.gz", "--to", "s") == ["speedscope"]
@@ -117,7 +119,7 @@ def test_zsh(scripts: pathlib.Path) -> None:
     )
     given = run(scripts, "zsh", "-f", "-c", stub.format("report")).splitlines()
     assert "*:file:_files" in given
-    assert [word for word in given if word.startswith("--by[") and word.endswith("file module package stack)")]
+    assert [word for word in given if word.startswith("--by[") and word.endswith("file module package thread stack)")]
     shells = run(scripts, "zsh", "-f", "-c", stub.format("completion")).splitlines()
     assert shells[-1] == "*:SHELL:(bash zsh fish)"
 
@@ -129,7 +131,7 @@ def test_fish(scripts: pathlib.Path) -> None:
         return [one.split("\t")[0] for one in text.splitlines()]
 
     assert set(complete("mprofile ")) == set(COMMANDS)
-    assert set(complete("mprofile report --by ")) == {"line", "function", "file", "module", "package", "stack"}
+    assert set(complete("mprofile report --by ")) == set(BY)
     assert "--tree" in complete("mprofile report --")
     assert set(complete("mprofile completion ")) == {"bash", "zsh", "fish"}
     assert "heap2.pb.gz" in complete("mprofile diff heap2")

@@ -63,6 +63,11 @@ def figures_of(measures: Measures) -> List[float]:
     ]
 
 
+def add_into(target: List[float], figures: Sequence[float]) -> None:
+    for i, figure in enumerate(figures):
+        target[i] += figure
+
+
 def own_recording(rate: int) -> Profile:
     def leaf(size: int) -> bytes:
         return bytes(size)
@@ -98,7 +103,7 @@ def test_the_page_holds_the_stacks_of_the_profile(kind: str) -> None:
     for row in profile.rows("stack"):
         path = tuple((frame.name or frame.filename, frame.lineno) for frame in row.frames)
         sums = expected.setdefault(path, [0.0] * 18)
-        page_tree.add_into(sums, figures_of(row.flat))
+        add_into(sums, figures_of(row.flat))
     got = page.stacks()
     assert set(got) == set(expected)
     for path, figures in expected.items():
@@ -158,7 +163,7 @@ def test_folding_against_the_plain_definition(seed: int, threshold: float) -> No
         if depth < len(path):
             cut += 1
             kept += ((page_tree.FOLDED, 0),)
-        page_tree.add_into(expected.setdefault(kept, [0.0] * 18), figures)
+        add_into(expected.setdefault(kept, [0.0] * 18), figures)
     page = content(profile, threshold=threshold)
     assert page.stacks() == expected
     assert page.header["folded"] == cut
