@@ -10,6 +10,7 @@
 #include "core/recorder_private.h"
 #include "core/snapshot_private.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The copies. Every pointer is into `memory`. */
@@ -114,7 +115,8 @@ static void copy_state(const struct mprof_recorder *r, struct copy *c)
     };
 }
 
-/* Makes room without the lock, copies with it, and again with more room if the tables have outgrown it meanwhile. */
+/* Makes room without the lock, copies with it, and again with more room if the tables have outgrown it meanwhile.
+ * 0; ENOMEM; -1: not active. */
 static int copy_recorder(struct mprof_recorder *r, struct copy *c)
 {
     memset(c, 0, sizeof *c);
@@ -138,7 +140,7 @@ static int copy_recorder(struct mprof_recorder *r, struct copy *c)
         c->size = (need + need / 8 + MPROF_OS_PAGE) & ~(MPROF_OS_PAGE - 1);
         c->memory = mprof_os_map_present(c->size);
         if (!c->memory)
-            return -1;
+            return ENOMEM;
     }
 }
 
@@ -340,9 +342,14 @@ static struct mprof_snapshot *build(const struct copy *c)
 struct mprof_snapshot *mprof_recorder_snapshot(void)
 {
     struct copy c;
-    if (copy_recorder(&mprof_recorder, &c) != 0)
+    int problem = copy_recorder(&mprof_recorder, &c);
+    if (problem != 0) {
+        errno = problem > 0 ? problem : 0;
         return NULL;
+    }
     struct mprof_snapshot *snapshot = build(&c);
     mprof_os_unmap(c.memory, c.size);
+    if (!snapshot)
+        errno = ENOMEM;
     return snapshot;
 }
