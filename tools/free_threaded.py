@@ -254,7 +254,8 @@ def requirements(name: str) -> List[str]:
 
 def run_tests(python: Path, arguments: List[str]) -> int:
     say("pytest {}".format(" ".join(arguments)))
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider"] + arguments
+    # Not python -m pytest: that puts the project's directory, where the package has no extension module, first.
+    command = [str(python.parent / "pytest"), "-p", "no:cacheprovider"] + arguments
     environment = environment_of(python)
     environment.pop("CI", None)  # where it is set, a test fails for want of a module
     return 0 if subprocess.call(command, cwd=str(ROOT), env=environment) == 0 else 1

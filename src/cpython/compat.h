@@ -141,6 +141,14 @@
 #define MPROF_HAVE_REF_TRACER 0
 #endif
 
+/* Whether PyRefTracer_SetTracer() leaves it to its caller that no other thread is just looking at the tracer: there
+ * is no GIL, and the function does not stop the world itself before 3.15 (gh-137992). */
+#if MPROF_FREE_THREADED && PY_VERSION_HEX < 0x030F0000
+#define MPROF_TRACER_IS_READ_MEANWHILE 1
+#else
+#define MPROF_TRACER_IS_READ_MEANWHILE 0
+#endif
+
 /* Slots of a module definition: interpreters in 3.12 (gh-104108), the GIL in
  * 3.13 (gh-116322). */
 #if PY_VERSION_HEX >= 0x030C0000

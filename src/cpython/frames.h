@@ -25,7 +25,9 @@
  * LOCKS   None. Reads only the calling thread's own stack, which nobody else
  *         pushes to or pops from. Needs neither the GIL nor an attached state;
  *         no reference count changes and no Python call that can allocate,
- *         lock or raise. Not for signal handlers: between two instructions of
+ *         lock or raise. That holds without a GIL too: other threads neither
+ *         write to these frames nor free them, a collection that has stopped
+ *         the world only reads. Not for signal handlers: between two instructions of
  *         the interpreter the chain is whole, but inside a push it may not be.
  * MEMORY  None. The code pointers are borrowed: valid while the frame runs. */
 #ifndef MPROF_CPYTHON_FRAMES_H

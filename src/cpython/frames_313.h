@@ -6,8 +6,10 @@
  *         be a code object (None in the interpreter's own frames).
  * WHY     The internal header demands Py_BUILD_CORE; it is defined around that include
  *         only, so that nothing else in the module sees the internal interface.
- *         Free-threaded builds of 3.13 have one bytecode for all threads, as here.
- * LOCKS   None; see frames.h, the only file that includes this one.
+ *         Free-threaded builds of 3.13 have the same frames: f_executable is a plain pointer there too, and one
+ *         bytecode serves all threads, for it is never specialised.
+ * LOCKS   None; see frames.h, the only file that includes this one. Without a GIL a frame holds a counted reference to
+ *         its code object, so what its own thread reads stays alive while it runs.
  * MEMORY  None. */
 #ifndef MPROF_CPYTHON_FRAMES_313_H
 #define MPROF_CPYTHON_FRAMES_313_H

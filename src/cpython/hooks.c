@@ -10,6 +10,15 @@
  * its functions expect. What is below is kept for ever, in `below`, and reached through one pointer a domain; the
  * sampled set saves itself that pointer, and is installed only over the allocator that the domain was first met with.
  *
+ * So no word needs a lock against the hooks, which run in all threads at once where there is no GIL:
+ *     Python's five words   each is old or new, in any mix: see above. Writers: PyMem_SetAllocator's own lock (3.13 on),
+ *                           the GIL before.
+ *     first, below[i]       written once, before a function that reads them is installed.
+ *     base_of[domain]       one pointer, atomic; what it has pointed to stays what it was.
+ *     the others            prepare, install and remove only: the module's lock.
+ * A hook that finds the old ones while start or stop is at work passes its request on unrecorded, or reports it to a
+ * recorder that is not active; its block is in the right hands in any case.
+ *
  * A block is counted once however the domains nest. While a MEM or OBJ request is in the base allocator, what it asks
  * of RAW in turn is a part of it: in exact mode `nested` says so; in sampled mode the countdown is set out of reach
  * meanwhile, so RAW's fast path needs no look at a flag. Small requests never nest: pymalloc serves 1 to 512 bytes,
@@ -293,7 +302,7 @@ int mprof_hooks_prepare(void)
         const PyMemAllocatorEx *kept = keep(&current);
         if (!kept)
             return -1;
-        __atomic_store_n(&base_of[i], kept, __ATOMIC_RELAXED);
+        __atomic_store_n(&base_of[i], kept, __ATOMIC_RELEASE);
         if (!first_is_known[i]) {
             first[i] = current;
             first_is_known[i] = true;
@@ -304,6 +313,7 @@ int mprof_hooks_prepare(void)
 
 void mprof_hooks_install(bool exact)
 {
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* what our functions read comes before the functions */
     for (int i = 0; i < DOMAINS; i++) {
         PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
         PyMemAllocatorEx ours;

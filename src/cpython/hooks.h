@@ -9,9 +9,10 @@
  *
  * WHY     PyMem_SetAllocator is the one place where every allocation of Python and of extensions that use its
  *         interface passes.
- * LOCKS   install and remove are called with the GIL held (free-threaded builds: under the module's lock). The hooks
- *         themselves run in any thread, at any time, also after remove, and take no lock but the recorder's. MEMORY
- *         none. / */
+ * LOCKS   prepare, install and remove are called under the module's lock; prepare with the GIL held as well (without
+ *         one: an attached thread state), for it allocates. The hooks themselves run in any thread, in many at once, at
+ *         any time, also after remove, and take no lock but the recorder's.
+ * MEMORY  none. */
 #ifndef MPROF_CPYTHON_HOOKS_H
 #define MPROF_CPYTHON_HOOKS_H
 

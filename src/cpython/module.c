@@ -5,7 +5,8 @@
  *         interpreter at import, told by atexit when the interpreter ends.
  * WHY     The only file that raises Python exceptions for the profiler itself. What it wraps lives in core/recorder.h
  *         and hooks.h.
- * LOCKS   `control` serialises start and stop, of any interpreter and of free-threaded builds.
+ * LOCKS   `control` serialises start and stop, of any interpreter and of free-threaded builds. Nothing else here relies
+ *         on the GIL: the recorder has its own lock, and what else is shared is read and written in one piece.
  * MEMORY  the module's state; see snapshot_type.h. */
 #include "capture.h"
 #include "compat.h"
@@ -22,12 +23,26 @@
 #include "core/recorder.h"
 #include "core/snapshot.h"
 
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 
 static struct mprof_lock control;
 
-/* What the last start asked for; protected by `control` for writing. */
+/* Its holder has an attached thread state and may let go of it for a moment, in PyMem_SetAllocator or to stop the world.
+ * So who waits is not attached: an attached thread that does not move would keep the world from stopping, and the GIL
+ * from the holder. And nobody takes the lock before being attached again, for that can last until the process ends. */
+static void acquire_control(void)
+{
+    while (!mprof_lock_try(&control)) {
+        PyThreadState *state = PyEval_SaveThread();
+        mprof_lock_acquire(&control);
+        mprof_lock_release(&control);
+        PyEval_RestoreThread(state);
+    }
+}
+
+/* What the last start asked for; protected by `control` for writing, atomic. */
 static int traceback_limit = 128;
 static long long sample_rate;
 
@@ -49,24 +64,22 @@ static bool hooked;
 static int start(const struct mprof_recorder_options *options, long long rate)
 {
     const char *problem = NULL;
-    bool started = false;
     int result = 0;
-    mprof_lock_acquire(&control);
+    acquire_control();
     if (!mprof_recorder_active()) {
         if (mprof_hooks_prepare() != 0)
             problem = "the allocators of this process have been replaced too often";
         else
             result = mprof_recorder_start(options);
         if (!problem && result == 0) {
-            traceback_limit = (int)options->max_frames;
-            sample_rate = rate;
+            __atomic_store_n(&traceback_limit, (int)options->max_frames, __ATOMIC_RELAXED);
+            __atomic_store_n(&sample_rate, rate, __ATOMIC_RELAXED);
             mprof_hooks_install(rate <= 1);
-            started = hooked = true;
+            hooked = true;
+            mprof_objects_watch(rate <= 1);
         }
     }
     mprof_lock_release(&control);
-    if (started)
-        mprof_objects_watch(rate <= 1);
     if (problem)
         PyErr_SetString(PyExc_RuntimeError, problem);
     else if (result == MPROF_RECORDER_NO_MEMORY)
@@ -74,22 +87,21 @@ static int start(const struct mprof_recorder_options *options, long long rate)
     return problem || result == MPROF_RECORDER_NO_MEMORY ? -1 : 0;
 }
 
-/* Needs no thread state. */
-static void stop_recording(void)
+static void stop_holding_control(void)
 {
-    mprof_lock_acquire(&control);
     if (hooked) {
         mprof_hooks_remove();
         mprof_recorder_stop();
         hooked = false;
     }
-    mprof_lock_release(&control);
 }
 
 static void stop(void)
 {
+    acquire_control();
     mprof_objects_watch(false);
-    stop_recording();
+    stop_holding_control();
+    mprof_lock_release(&control);
 }
 
 /* In a forked child: whoever held the lock is gone. */
@@ -177,14 +189,14 @@ static PyObject *core_get_traceback_limit(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    return PyLong_FromLong(traceback_limit);
+    return PyLong_FromLong(__atomic_load_n(&traceback_limit, __ATOMIC_RELAXED));
 }
 
 static PyObject *core_get_sample_rate(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    return PyLong_FromLongLong(sample_rate);
+    return PyLong_FromLongLong(__atomic_load_n(&sample_rate, __ATOMIC_RELAXED));
 }
 
 /* Bytes as an int, however many: a few huge blocks that are reserved and never touched pass 2^63. */
@@ -292,12 +304,13 @@ static PyObject *core_get_object_traceback(PyObject *module, PyObject *object)
 static PyObject *core_get_traces(PyObject *module, PyObject *ignored)
 {
     (void)ignored;
-    if (!mprof_recorder_active())
-        return PyList_New(0);
-    struct mprof_snapshot *snapshot;
-    Py_BEGIN_ALLOW_THREADS snapshot = mprof_recorder_snapshot();
-    Py_END_ALLOW_THREADS if (snapshot) return mprof_snapshot_type_wrap(module, snapshot);
-    return mprof_recorder_active() ? PyErr_NoMemory() : PyList_New(0);
+    PyThreadState *state = PyEval_SaveThread();
+    struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
+    int problem = snapshot ? 0 : errno;
+    PyEval_RestoreThread(state);
+    if (snapshot)
+        return mprof_snapshot_type_wrap(module, snapshot);
+    return problem == 0 ? PyList_New(0) : PyErr_NoMemory();
 }
 
 /* ---- tests ---- */
@@ -330,18 +343,26 @@ static PyObject *core_finalizing(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
+    acquire_control();
     mprof_objects_watch(false); /* at the very end there is no thread state to do it with */
+    mprof_lock_release(&control);
     mprof_recorder_finalizing(true);
     return none();
 }
 
-static bool exit_registered;
+static uint32_t exit_registered; /* atomic */
 
+/* There is no thread state any more. A thread that ends with the runtime may be holding the lock for ever: then the
+ * hooks stay, which does no harm. */
 static void at_exit(void)
 {
-    exit_registered = false;
+    uint32_t mood = MPROF_LOCK_HURRIED;
+    __atomic_store_n(&exit_registered, 0, __ATOMIC_RELAXED);
     mprof_recording_end();
-    stop_recording();
+    if (!mprof_lock_acquire_within(&control, &mood))
+        return;
+    stop_holding_control();
+    mprof_lock_release(&control);
 }
 
 /* The main interpreter tells us that it ends: first by atexit, from when on threads without the GIL may lose their
@@ -350,8 +371,8 @@ static int watch_exit(PyObject *module)
 {
     if (PyThreadState_Get()->interp != PyInterpreterState_Main())
         return 0;
-    if (!exit_registered && Py_AtExit(at_exit) == 0)
-        exit_registered = true;
+    if (__atomic_exchange_n(&exit_registered, 1, __ATOMIC_RELAXED) == 0 && Py_AtExit(at_exit) != 0)
+        __atomic_store_n(&exit_registered, 0, __ATOMIC_RELAXED);
     PyObject *callback = PyObject_GetAttrString(module, "_finalizing");
     PyObject *atexit = callback ? PyImport_ImportModule("atexit") : NULL;
     PyObject *result = atexit ? PyObject_CallMethod(atexit, "register", "O", callback) : NULL;

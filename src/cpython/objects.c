@@ -42,14 +42,36 @@ static int on_event(PyObject *object, PyRefTracerEvent event, void *data)
     return 0;
 }
 
+#if MPROF_TRACER_IS_READ_MEANWHILE
+static int set_tracer_once(PyObject *ignored, void *tracer)
+{
+    (void)ignored;
+    (void)PyRefTracer_SetTracer(*(const PyRefTracer *)tracer, NULL);
+    return 0; /* no further object */
+}
+
+/* The interpreter looks whether there is a tracer and then calls it, in two steps. Both are over in every thread of
+ * this interpreter while the world is stopped. It is for a walk of the collector's objects, of which there always are
+ * some, and nothing else that is public stops it. */
+static void set_tracer(PyRefTracer tracer)
+{
+    PyUnstable_GC_VisitObjects(set_tracer_once, &tracer);
+}
+#else
+static void set_tracer(PyRefTracer tracer)
+{
+    (void)PyRefTracer_SetTracer(tracer, NULL);
+}
+#endif
+
 void mprof_objects_watch(bool on)
 {
     void *data;
     PyRefTracer now = PyRefTracer_GetTracer(&data);
     if (on && !now)
-        (void)PyRefTracer_SetTracer(on_event, NULL);
+        set_tracer(on_event);
     else if (!on && now == on_event)
-        (void)PyRefTracer_SetTracer(NULL, NULL);
+        set_tracer(NULL);
 }
 #else
 void mprof_objects_watch(bool on)

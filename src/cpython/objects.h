@@ -6,7 +6,8 @@
  * WHY     An object of a collected type starts behind its collector's header. Free lists pass no allocator, so only
  *         the interpreter's reference tracer sees such a reuse; it costs a call per object, so exact mode alone asks
  *         for it.
- * LOCKS   the GIL (free-threaded: an attached thread state).
+ * LOCKS   the GIL (free-threaded: an attached thread state). watch may stop the world: whoever waits for its caller
+ *         must not be attached meanwhile.
  * MEMORY  none. */
 #ifndef MPROF_CPYTHON_OBJECTS_H
 #define MPROF_CPYTHON_OBJECTS_H

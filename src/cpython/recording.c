@@ -95,14 +95,16 @@ static PyObject *recording_path(PyObject *module, PyObject *args)
     return PyBytes_FromString(path);
 }
 
-/* ---- around a fork; the GIL stays held, so that no other thread forks meanwhile ---- */
+/* ---- around a fork; these keep the GIL ---- */
 
+/* Atomic: two threads may be on their way to fork at once. The world stops for one after the other, and whose turn is
+ * later may find that the publisher has been resumed; then it forks with one thread more. */
 static bool resume_later;
 
 static PyObject *before_fork(PyObject *module, PyObject *later)
 {
     (void)module;
-    resume_later = later == Py_True;
+    __atomic_store_n(&resume_later, later == Py_True, __ATOMIC_RELAXED);
     mprof_publisher_pause();
     return none();
 }
@@ -120,7 +122,7 @@ static PyObject *after_fork_parent(PyObject *module, PyObject *ignored)
 {
     (void)module;
     (void)ignored;
-    if (!resume_later || Py_AddPendingCall(resume, NULL) != 0)
+    if (!__atomic_load_n(&resume_later, __ATOMIC_RELAXED) || Py_AddPendingCall(resume, NULL) != 0)
         mprof_publisher_resume();
     return none();
 }
