@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build
 FUZZ_SECONDS ?= 30
+STRESS_SECONDS ?= 120
+SOAK_MINUTES ?= 60
 BENCH_ROUNDS ?= 9
 PYTEST_ARGS ?=
 
@@ -22,12 +24,14 @@ BENCHERS := $(VENV)/.benchers
 BROWSER := $(VENV)/.browser
 PACKAGE := $(VENV)/.package
 C_BUILD := $(BUILD)/c
+RESULTS := $(BUILD)/bench
+BENCH = $(BIN)/python benchmarks/run.py
 PACKAGE_SOURCES := $(shell find src mprofile web -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
 C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web test-sid bench instructions lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-web test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -35,6 +39,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables     PYTHON=$(PYTHON)  PYTEST_ARGS='-k name'  FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "              STRESS_SECONDS=$(STRESS_SECONDS)  SOAK_MINUTES=$(SOAK_MINUTES)"
 
 # ---- set-up ----
 
@@ -90,12 +95,29 @@ test-py: $(PACKAGE) $(TESTERS) ## Python tests alone
 test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)
 
-bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## micro-benchmarks of the core; overhead beside tracemalloc
+# The bounds come first and are printed; the rest is written to $(RESULTS) and to docs/performance.md.
+bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## all benchmarks, and docs/performance.md from them (hours)
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
-	$(BIN)/python benchmarks/overhead/run.py --rounds $(BENCH_ROUNDS) --markdown $(BUILD)/overhead.md --json $(BUILD)/overhead.json
+	$(BENCH) bounds --rounds $(BENCH_ROUNDS) --json $(RESULTS)/bounds.json
+	$(BENCH) overhead --minutes 30 --json $(RESULTS)/overhead.json
+	$(BENCH) overhead --core --configurations peers --minutes 45 --json $(RESULTS)/peers.json
+	$(BENCH) micro --json $(RESULTS)/micro.json
+	$(BENCH) growth --json $(RESULTS)/growth.json
+	$(BENCH) accuracy --json $(RESULTS)/accuracy.json
+	$(BIN)/python benchmarks/page.py $(addprefix $(RESULTS)/,bounds.json overhead.json peers.json micro.json growth.json accuracy.json)
+
+bench-quick: $(PACKAGE) $(BENCHERS) ## bounds, some programs and loops, instructions: what changed much (five minutes)
+	$(BENCH) bounds overhead micro --quick --configurations quick --rounds 3 --minutes 4
+	$(BIN)/python benchmarks/instructions/measure.py
 
 instructions: $(PACKAGE) ## instructions of an allocation through the hooks against their budget (needs valgrind)
 	$(BIN)/python benchmarks/instructions/measure.py
+
+stress: $(PACKAGE) ## everything at once, in random order, for STRESS_SECONDS
+	$(BIN)/python tests/stress/stress.py --seconds $(STRESS_SECONDS)
+
+soak: $(PACKAGE) ## record a server for SOAK_MINUTES, and check every minute what is claimed
+	$(BIN)/python tests/soak/soak.py --minutes $(SOAK_MINUTES) --directory $(BUILD)/soak
 
 lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc and clang
 	@echo clang-format --dry-run --Werror ...
