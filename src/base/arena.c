@@ -12,7 +12,6 @@
 #include "base/compiler.h"
 #include "base/os.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 struct mprof_arena_large {
@@ -76,6 +75,15 @@ static void large_unlink(struct mprof_arena_large *header)
         header->next->link = header->link;
 }
 
+/* Smaller mappings hold no huge page. */
+static const size_t HUGE_PAGE = (size_t)2 << 20;
+
+static void advise(const struct mprof_arena *arena, void *mapping, size_t size)
+{
+    if (arena->huge && size >= HUGE_PAGE)
+        mprof_os_advise_huge(mapping, size);
+}
+
 static void *large_get(struct mprof_arena *arena, size_t size)
 {
     size_t mapping = large_mapping(size);
@@ -84,6 +92,7 @@ static void *large_get(struct mprof_arena *arena, size_t size)
     struct mprof_arena_large *header = mprof_os_map(mapping);
     if (!header)
         return NULL;
+    advise(arena, header, mapping);
     header->size = mapping;
     large_link(arena, header);
     arena->mapped += mapping;
@@ -114,6 +123,7 @@ static void *large_resize(struct mprof_arena *arena, void *memory, size_t old_si
         }
         header = moved;
         header->size = new_mapping;
+        advise(arena, header, new_mapping);
         large_link(arena, header);
         arena->mapped = arena->mapped - old_mapping + new_mapping;
     }
@@ -217,6 +227,7 @@ void mprof_arena_move(struct mprof_arena *to, struct mprof_arena *from)
     if (to->large)
         to->large->link = &to->large;
     mprof_arena_init(from, to->limit);
+    from->huge = to->huge;
     from->requests = to->requests;
     from->fail_at = to->fail_at;
     from->fail_count = to->fail_count;

@@ -15,6 +15,7 @@
 #ifndef MPROF_BASE_ARENA_H
 #define MPROF_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct mprof_arena {
     struct mprof_arena_large *large; /* list of large mappings, see arena.c */
     size_t mapped;                   /* bytes taken from the system */
     size_t limit;                    /* most bytes to take from the system; 0: no limit */
+    bool huge;                       /* set by the owner of what is short-lived: large blocks on huge pages */
     uint64_t requests;               /* served or refused */
     uint64_t fail_at;                /* tests: refuse this request (1 is the first) ...; 0: none */
     uint64_t fail_count;             /* ... and this many after it */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* os.h -- the operating system behind one small interface.
  *
- * WHAT    Memory in pages, clocks, entropy, waiting on a word, threads, and what a directory holds. One .c file a platform
- *         (os_linux.c).
+ * WHAT    Memory in pages, clocks, entropy, waiting on a word, threads, and what a directory holds. One .c file a
+ *         platform (os_linux.c).
  * WHY     The rest of the tree has no #ifdef for platforms.
  * LOCKS   none; every function may be called from any thread. All but mprof_os_entropy are async-signal-safe on
  *         Linux.
@@ -16,11 +16,14 @@
 
 /* Zeroed pages. `size` is a multiple of MPROF_OS_PAGE. NULL when the system has none. errno is preserved. */
 void *mprof_os_map(size_t size);
-/* As mprof_os_map, with the pages already present, so that writing them faults no more. */
+/* As mprof_os_map, with the pages already present, so that writing them faults no more; huge ones where they fit. */
 void *mprof_os_map_present(size_t size);
 void mprof_os_unmap(void *address, size_t size);
 /* Grows or shrinks a mapping; may move it. NULL: the old mapping is untouched. */
 void *mprof_os_remap(void *address, size_t old_size, size_t new_size);
+
+/* Asks for huge pages under the parts of a mapping that are not touched yet; a hint, never fails. */
+void mprof_os_advise_huge(void *address, size_t size);
 
 /* Granularity of mprof_os_map. A system with larger pages rounds up by itself. */
 #define MPROF_OS_PAGE ((size_t)4096)

@@ -13,22 +13,30 @@
 #include <time.h>
 #include <unistd.h>
 
-static void *map(size_t size, int flags)
+void *mprof_os_map(size_t size)
 {
     int saved = errno;
-    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     errno = saved;
     return address == MAP_FAILED ? NULL : address;
 }
 
-void *mprof_os_map(size_t size)
+void mprof_os_advise_huge(void *address, size_t size)
 {
-    return map(size, 0);
+    int saved = errno;
+    (void)madvise(address, size, MADV_HUGEPAGE);
+    errno = saved;
 }
 
 void *mprof_os_map_present(size_t size)
 {
-    return map(size, MAP_POPULATE);
+    volatile char *pages = mprof_os_map(size);
+    if (!pages)
+        return NULL;
+    mprof_os_advise_huge((void *)pages, size);
+    for (size_t at = 0; at < size; at += MPROF_OS_PAGE)
+        pages[at] = 0;
+    return (void *)pages;
 }
 
 void mprof_os_unmap(void *address, size_t size)

@@ -120,9 +120,12 @@ static uint64_t hash_three(const struct mprof_builder *builder, uint32_t a, uint
 
 /* ---- the index ---- */
 
-static int index_grow(struct mprof_arena *arena, struct index *index)
+/* To at least `size` slots, and the double of what it has. */
+static int index_grow(struct mprof_arena *arena, struct index *index, size_t least)
 {
     size_t size = index->size ? 2 * index->size : 2 * (size_t)FIRST_CAPACITY;
+    while (size < least && size <= SIZE_MAX / 4)
+        size *= 2;
     if (size > SIZE_MAX / 2 / sizeof(struct slot))
         return -1;
     struct slot *slots = mprof_arena_get(arena, size * sizeof *slots);
@@ -146,7 +149,7 @@ static int index_grow(struct mprof_arena *arena, struct index *index)
 /* Makes room for one more and finds where a hash begins. */
 static int index_begin(struct mprof_arena *arena, struct index *index, uint64_t hash, size_t *at)
 {
-    if (2 * (index->used + 1) > index->size && index_grow(arena, index) < 0)
+    if (2 * (index->used + 1) > index->size && index_grow(arena, index, 0) < 0)
         return -1;
     *at = (uint32_t)hash & (index->size - 1);
     return 0;
@@ -174,6 +177,7 @@ struct mprof_builder *mprof_builder_new_limited(size_t limit, uint64_t fail_at, 
         return NULL;
     struct mprof_arena *arena = &snapshot->arena;
     mprof_arena_init(arena, limit);
+    arena->huge = true;
     arena->fail_at = fail_at;
     arena->fail_count = fail_count;
     atomic_init(&snapshot->references, 1);
@@ -196,6 +200,17 @@ struct mprof_builder *mprof_builder_new_limited(size_t limit, uint64_t fail_at, 
 struct mprof_builder *mprof_builder_new(void)
 {
     return mprof_builder_new_limited(0, 0, 0);
+}
+
+int mprof_builder_reserve(struct mprof_builder *builder, size_t nodes, size_t stacks, bool indexed)
+{
+    struct mprof_snapshot *snapshot = builder->snapshot;
+    return array_reserve(&snapshot->arena, &snapshot->nodes, nodes, sizeof(struct mprof_node)) < 0 ||
+                   array_reserve(&snapshot->arena, &builder->stack_of_node, nodes, sizeof(uint32_t)) < 0 ||
+                   array_reserve(&snapshot->arena, &snapshot->stacks, stacks, sizeof(struct mprof_stack)) < 0 ||
+                   (indexed && index_grow(&snapshot->arena, &builder->nodes, 2 * nodes) < 0)
+               ? -1
+               : 0;
 }
 
 uint64_t mprof_builder_requests(const struct mprof_builder *builder)
@@ -348,6 +363,19 @@ int mprof_builder_function(struct mprof_builder *builder, const struct mprof_fun
     return 0;
 }
 
+int mprof_builder_append_node(struct mprof_builder *builder, const struct mprof_node *node, uint32_t *index)
+{
+    struct mprof_snapshot *snapshot = builder->snapshot;
+    struct mprof_array *array = &snapshot->nodes;
+    if (array->count >= UINT32_MAX || array_reserve(&snapshot->arena, array, 1, sizeof *node) < 0 ||
+        array_reserve(&snapshot->arena, &builder->stack_of_node, 1, sizeof(uint32_t)) < 0)
+        return -1;
+    ((struct mprof_node *)array->items)[array->count] = *node;
+    ((uint32_t *)builder->stack_of_node.items)[builder->stack_of_node.count++] = 0;
+    *index = (uint32_t)array->count++;
+    return 0;
+}
+
 int mprof_builder_node(struct mprof_builder *builder, const struct mprof_node *node, uint32_t *index)
 {
     struct mprof_snapshot *snapshot = builder->snapshot;
@@ -367,12 +395,8 @@ int mprof_builder_node(struct mprof_builder *builder, const struct mprof_node *n
         }
         at = (at + 1) & (builder->nodes.size - 1);
     }
-    if (array->count >= UINT32_MAX || array_reserve(&snapshot->arena, array, 1, sizeof *node) < 0 ||
-        array_reserve(&snapshot->arena, &builder->stack_of_node, 1, sizeof(uint32_t)) < 0)
+    if (mprof_builder_append_node(builder, node, index) < 0)
         return -1;
-    ((struct mprof_node *)array->items)[array->count] = *node;
-    ((uint32_t *)builder->stack_of_node.items)[builder->stack_of_node.count++] = 0;
-    *index = (uint32_t)array->count++;
     index_set(&builder->nodes, at, hash, *index);
     return 0;
 }

@@ -52,6 +52,11 @@ double mprof_figures_unsure(uint64_t size, double rate);
 /* mprof_figures_add_block for who knows that figure already. */
 void mprof_figures_add_unsure(struct mprof_figures *figures, const struct mprof_block *block, double unsure);
 
+/* Room for so many nodes and stacks that are still to come, made at once; and in the index, unless all nodes will be
+ * appended. */
+int mprof_builder_reserve(struct mprof_builder *builder, size_t nodes, size_t stacks, bool indexed);
+/* Adds a node without a look whether there is one like it. */
+int mprof_builder_append_node(struct mprof_builder *builder, const struct mprof_node *node, uint32_t *index);
 /* Meaning of the birth codes of live entries. Before the first block; without it every code is 0, "unknown". */
 void mprof_builder_set_births(struct mprof_builder *builder, int64_t base_ns, unsigned shift);
 /* Appends n zeroed live entries for the caller to fill; finish takes them as they are. Stacks must be indices that

@@ -151,6 +151,7 @@ enum { KNOWN = 256 };
 /* New numbers of old nodes, functions, stacks; 0 (stacks: UINT32_MAX) until given. */
 struct renumber {
     struct mprof_builder *builder;
+    int (*put_node)(struct mprof_builder *builder, const struct mprof_node *node, uint32_t *index);
     const struct copy *copy;
     uint32_t *functions;
     uint32_t *nodes;
@@ -194,8 +195,7 @@ static int add_node(struct renumber *n, uint32_t old, uint32_t *index)
         uint32_t i = n->pending[depth];
         const struct mprof_trienode *from = &n->copy->nodes[i];
         struct mprof_node node = {n->nodes[from->parent], 0, from->line};
-        if (add_function(n, from->function, &node.function) != 0 ||
-            mprof_builder_node(n->builder, &node, &n->nodes[i]) != 0)
+        if (add_function(n, from->function, &node.function) != 0 || n->put_node(n->builder, &node, &n->nodes[i]) != 0)
             return -1;
     }
     *index = n->nodes[old];
@@ -321,17 +321,21 @@ static int add_blocks(struct renumber *n)
     return 0;
 }
 
-static struct mprof_snapshot *build(const struct copy *c)
+static struct mprof_snapshot *build(const struct copy *c, bool merge)
 {
     struct mprof_arena scratch;
     mprof_arena_init(&scratch, 0);
+    scratch.huge = true;
     struct renumber n = {.builder = mprof_builder_new(), .copy = c, .scratch = &scratch};
+    n.put_node = merge ? mprof_builder_node : mprof_builder_append_node;
     n.functions = mprof_arena_get(&scratch, (c->function_count + (size_t)1) * sizeof *n.functions);
     n.nodes = mprof_arena_get(&scratch, (c->node_count + (size_t)1) * sizeof *n.nodes);
     n.stacks = mprof_arena_get(&scratch, (c->stack_count + (size_t)1) * sizeof *n.stacks);
     n.pending = mprof_arena_get(&scratch, (MPROF_MAX_FRAMES + (size_t)1) * sizeof *n.pending);
     struct mprof_snapshot *snapshot = NULL;
-    if (n.builder && n.functions && n.nodes && n.stacks && n.pending && add_stacks(&n) == 0 && add_blocks(&n) == 0)
+    if (n.builder && n.functions && n.nodes && n.stacks && n.pending &&
+        mprof_builder_reserve(n.builder, c->node_count, c->stack_count, merge) == 0 && add_stacks(&n) == 0 &&
+        add_blocks(&n) == 0)
         snapshot = mprof_builder_finish(n.builder, &c->meta);
     else
         mprof_builder_drop(n.builder);
@@ -339,7 +343,7 @@ static struct mprof_snapshot *build(const struct copy *c)
     return snapshot;
 }
 
-struct mprof_snapshot *mprof_recorder_snapshot(void)
+static struct mprof_snapshot *take(bool merge)
 {
     struct copy c;
     int problem = copy_recorder(&mprof_recorder, &c);
@@ -347,9 +351,19 @@ struct mprof_snapshot *mprof_recorder_snapshot(void)
         errno = problem > 0 ? problem : 0;
         return NULL;
     }
-    struct mprof_snapshot *snapshot = build(&c);
+    struct mprof_snapshot *snapshot = build(&c, merge);
     mprof_os_unmap(c.memory, c.size);
     if (!snapshot)
         errno = ENOMEM;
     return snapshot;
+}
+
+struct mprof_snapshot *mprof_recorder_snapshot(void)
+{
+    return take(true);
+}
+
+struct mprof_snapshot *mprof_recorder_snapshot_unmerged(void)
+{
+    return take(false);
 }

@@ -10,6 +10,7 @@
 #define MPROF_PPROF_IDMAP_H
 
 #include "base/arena.h"
+#include "base/compiler.h"
 #include "base/os.h"
 
 #include <stdbool.h>
@@ -43,6 +44,14 @@ static inline struct mprof_idslot *mprof_idmap_probe(const struct mprof_idmap *m
     while (map->slots[at].value != 0 && map->slots[at].key != key)
         at = (at + 1) & (map->size - 1);
     return &map->slots[at];
+}
+
+/* Brings the place of a key into the cache. */
+static inline void mprof_idmap_prefetch(const struct mprof_idmap *map, uint64_t key)
+{
+    uint64_t hash = mprof_idmap_fold(key, map->secret);
+    if (map->size)
+        MPROF_PREFETCH_WRITE(&map->slots[(size_t)(hash ^ hash >> 32) & (map->size - 1)]);
 }
 
 /* 0: not there. */

@@ -92,6 +92,7 @@ enum mprof_label_detail {
     MPROF_DETAIL_SEEN,
     MPROF_DETAIL_BYTES_ERROR,
     MPROF_DETAIL_BLOCKS_ERROR,
+    MPROF_DETAILS,
 };
 
 static inline const char *mprof_label_name(unsigned label)

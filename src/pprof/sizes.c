@@ -84,19 +84,28 @@ static int grow(struct mprof_sizes *sizes)
     return 0;
 }
 
+void mprof_sizes_one(const struct mprof_sizes *sizes, const struct mprof_block *block, struct mprof_size *size)
+{
+    *size = (struct mprof_size){.size = block->size,
+                                .rate = mprof_sizes_whole_rate(block->rate),
+                                .domain = block->domain,
+                                .age = age_of(sizes->now_ns, block->birth_ns),
+                                .bytes = block->bytes,
+                                .blocks = block->blocks};
+}
+
 int mprof_sizes_add(struct mprof_sizes *sizes, const struct mprof_block *block)
 {
     if (sizes->count == sizes->capacity && grow(sizes) < 0)
         return -1;
-    struct mprof_size wanted = {.size = block->size,
-                                .rate = mprof_sizes_whole_rate(block->rate),
-                                .domain = block->domain,
-                                .age = age_of(sizes->now_ns, block->birth_ns)};
+    struct mprof_size wanted;
+    mprof_sizes_one(sizes, block, &wanted);
     uint32_t *slot = probe(sizes, &wanted);
     if (*slot == 0) {
         wanted.slot = (uint32_t)(slot - sizes->slots);
         sizes->items[sizes->count] = wanted;
         *slot = (uint32_t)++sizes->count;
+        return 0;
     }
     struct mprof_size *item = &sizes->items[*slot - 1];
     item->bytes += block->bytes;

@@ -44,6 +44,8 @@ struct mprof_sizes {
 
 void mprof_sizes_init(struct mprof_sizes *sizes, struct mprof_arena *arena, int64_t now_ns);
 void mprof_sizes_free(struct mprof_sizes *sizes);
+/* The item of a block that is alone. */
+void mprof_sizes_one(const struct mprof_sizes *sizes, const struct mprof_block *block, struct mprof_size *size);
 /* 0, or -1 when memory is exhausted. */
 int mprof_sizes_add(struct mprof_sizes *sizes, const struct mprof_block *block);
 /* After it, read items; the next add() comes after mprof_sizes_clear. */

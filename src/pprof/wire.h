@@ -158,15 +158,24 @@ static inline bool mprof_out_room(struct mprof_out *out, size_t more)
     return true;
 }
 
-static inline void mprof_out_varint(struct mprof_out *out, uint64_t value)
+/* Bytes that a varint takes at most. */
+enum { MPROF_VARINT = 10 };
+
+/* Writes a varint of up to MPROF_VARINT bytes; returns where it ends. */
+static inline unsigned char *mprof_varint_write(unsigned char *at, uint64_t value)
 {
-    if (!mprof_out_room(out, 10))
-        return;
     while (value >= 0x80) {
-        out->bytes[out->length++] = (unsigned char)(value | 0x80);
+        *at++ = (unsigned char)(value | 0x80);
         value >>= 7;
     }
-    out->bytes[out->length++] = (unsigned char)value;
+    *at++ = (unsigned char)value;
+    return at;
+}
+
+static inline void mprof_out_varint(struct mprof_out *out, uint64_t value)
+{
+    if (mprof_out_room(out, MPROF_VARINT))
+        out->length = (size_t)(mprof_varint_write(out->bytes + out->length, value) - out->bytes);
 }
 
 /* A varint field; 0 is the default and is left out. */
@@ -186,27 +195,43 @@ static inline void mprof_out_raw(struct mprof_out *out, const void *bytes, size_
     out->length += length;
 }
 
-/* Begins a field of bytes; what is written until mprof_out_end(out, mark) is its content. */
-static inline size_t mprof_out_begin(struct mprof_out *out, uint32_t number)
+/* A field of bytes; what is written from mprof_out_begin to mprof_out_end is its content. The length comes before it: as
+ * many bytes are left free for it as `expected` bytes of content take, and if they are more or less, the content moves.
+ */
+struct mprof_mark {
+    size_t start; /* of the content */
+    size_t room;  /* bytes left for the length */
+};
+
+static inline size_t mprof_varint_size(uint64_t value)
 {
-    mprof_out_varint(out, (uint64_t)number << 3 | MPROF_WIRE_LENGTH);
-    mprof_out_varint(out, 0); /* one byte for the length; end makes room if it takes more */
-    return out->length;
+    size_t size = 1;
+    while (value >>= 7)
+        size++;
+    return size;
 }
 
-static inline void mprof_out_end(struct mprof_out *out, size_t mark)
+static inline struct mprof_mark mprof_out_begin(struct mprof_out *out, uint32_t number, size_t expected)
 {
-    if (!mprof_out_room(out, 10))
+    struct mprof_mark mark = {.room = mprof_varint_size(expected)};
+    mprof_out_varint(out, (uint64_t)number << 3 | MPROF_WIRE_LENGTH);
+    if (mprof_out_room(out, mark.room))
+        out->length += mark.room;
+    mark.start = out->length;
+    return mark;
+}
+
+static inline void mprof_out_end(struct mprof_out *out, struct mprof_mark mark)
+{
+    if (!mprof_out_room(out, MPROF_VARINT))
         return;
-    size_t length = out->length - mark;
-    size_t more = 0;
-    for (size_t rest = length; rest >= 0x80; rest >>= 7)
-        more++;
-    if (more)
-        memmove(out->bytes + mark + more, out->bytes + mark, length);
-    out->length = mark - 1;
-    mprof_out_varint(out, length);
-    out->length += length;
+    size_t length = out->length - mark.start;
+    size_t size = mprof_varint_size(length);
+    unsigned char *at = out->bytes + mark.start - mark.room;
+    if (size != mark.room)
+        memmove(at + size, at + mark.room, length);
+    (void)mprof_varint_write(at, length);
+    out->length += size - mark.room;
 }
 
 #endif

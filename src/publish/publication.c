@@ -242,7 +242,7 @@ int mprof_publication_publish(struct mprof_publication *p, bool final)
 {
     struct mprof_recorder_totals totals;
     int64_t begin = mprof_os_monotonic_ns();
-    struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
+    struct mprof_snapshot *snapshot = mprof_recorder_snapshot_unmerged();
     if (!snapshot)
         return mprof_recorder_active() ? fail_memory(p) : 1;
     mprof_recorder_totals(&totals);
@@ -254,6 +254,7 @@ int mprof_publication_publish(struct mprof_publication *p, bool final)
     struct mprof_arena arena;
     struct bytes file = {NULL, 0};
     mprof_arena_init(&arena, 0);
+    arena.huge = true;
     int64_t taken = mprof_os_monotonic_ns();
     int result = encode(p, snapshot, final, &arena, &file);
     mprof_snapshot_decref(snapshot);

@@ -208,7 +208,9 @@ static int starved_child(size_t room)
     errno = 77;
     for (int i = 0; i < STEPS; i++)
         model_step(&model, &rng);
-    bool right = snapshot_is_right();
+    bool kept = errno == 77;
+    bool right = snapshot_is_right(); /* says in errno why there is none */
+    errno = 77;
     for (uint32_t i = 0; i < BULK; i++) {
         fake_depth = 0;
         fake_call(&pool[i], 0);
@@ -219,11 +221,11 @@ static int starved_child(size_t room)
     }
     for (int i = 0; i < STEPS; i++)
         model_step(&model, &rng);
-    int error = errno;
+    kept = kept && errno == 77;
     setrlimit(RLIMIT_AS, &limit);
     if (!right || !all_is_right(5))
         return 1;
-    if (error != 77)
+    if (!kept)
         return 4;
     return drops() > 0 ? 0 : 2;
 }

@@ -144,6 +144,18 @@ static void test_lines_merge(void)
     const struct mprof_stack *stack = &mprof_snapshot_stacks(snapshot)[merged];
     ok(fabs(stack->inuse.bytes - 3) < 1e-9 && fabs(stack->alloc.bytes - 3) < 1e-9 && fabs(stack->peak.bytes - 3) < 1e-9,
        "whose figures are added up");
+    double bytes = 0;
+    struct mprof_snapshot *unmerged = mprof_recorder_snapshot_unmerged();
+    if (!unmerged)
+        bail("no snapshot");
+    is_uint(mprof_snapshot_stack_count(unmerged), 3, "unmerged, each place has a stack of its own");
+    is_uint(mprof_snapshot_block_count(unmerged), mprof_snapshot_block_count(snapshot), "and all blocks are there");
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(unmerged); i++)
+        bytes += mprof_snapshot_stacks(unmerged)[i].inuse.bytes;
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
+        bytes -= mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
+    is_double(bytes, 0, "with all their bytes");
+    mprof_snapshot_decref(unmerged);
     mprof_snapshot_decref(snapshot);
     mprof_recorder_stop();
 }
