@@ -45,7 +45,7 @@ KEYS = ("line", "function", "file", "stack")
 
 _DOUBLES = struct.Struct("6d")
 _MEASURES = 3
-_FLAT = struct.Struct("18d")
+_NUMBERS = struct.Struct("18d")
 _BOTH = struct.Struct("36d")
 
 
@@ -161,9 +161,10 @@ class Row:
         """Of the stacks that this row's frame is on; the same as flat for a whole stack."""
         return self._measures(_MEASURES)
 
-    def numbers(self) -> Tuple[float, ...]:
-        """The figures of `flat` as they add up: by measure bytes, blocks, bytes_var, blocks_var, seen, samples."""
-        return _FLAT.unpack_from(self._data, self._offset)
+    def numbers(self, cumulative: bool = False) -> Tuple[float, ...]:
+        """The figures of `flat`, or of `cumulative`, as they add up: bytes, blocks, bytes_var, blocks_var, seen and
+        samples of each measure, 18 in all."""
+        return _NUMBERS.unpack_from(self._data, self._offset + (_NUMBERS.size if cumulative else 0))
 
     def __repr__(self) -> str:
         return "<Row %s:%s %s in use: %r>" % (self.filename, self.lineno, self.name, self.flat.inuse)

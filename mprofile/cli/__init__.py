@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import platform
 import sys
 from typing import List, Optional, Sequence
 
@@ -55,6 +54,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.command is not None:
         parser.error("no command {!r}; there are: {}".format(options.command, ", ".join(COMMANDS)))
     if options.version:
+        import platform
+
         from mprofile import __version__
 
         print("mprofile {} ({} {})".format(__version__, platform.python_implementation(), platform.python_version()))

@@ -11,7 +11,6 @@ import argparse
 import io
 import os
 import re
-import shutil
 import sys
 import threading
 from types import TracebackType
@@ -19,7 +18,7 @@ from typing import Iterable, List, NoReturn, Optional, Pattern, Type
 
 from mprofile._files import write_file
 from mprofile._sizes import parse_size
-from mprofile.cli.parser import Parser
+from mprofile.cli.parser import Parser, columns
 from mprofile.profile import Profile
 from mprofile.reports.styled import Line, plain
 
@@ -147,7 +146,7 @@ def wants_color(when: str) -> bool:
 
 def terminal_width() -> Optional[int]:
     """Columns of the terminal that stdout is; None if it is none."""
-    return max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+    return max(40, columns()) if sys.stdout.isatty() else None
 
 
 def show(lines: Iterable[Line], color: str) -> int:

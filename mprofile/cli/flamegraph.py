@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import pathlib
 import re
 import sys
-import webbrowser
 from typing import List, Sequence
 
 from mprofile.cli.common import Progress, add_metric, check_inputs, read, write
@@ -71,6 +69,14 @@ def default_output(file: str) -> str:
     return "-" if file == "-" else _SUFFIX.sub("", os.path.basename(file)) + ".html"
 
 
+def open_in_browser(path: str) -> bool:
+    # Their import takes as long as a small page.
+    import pathlib
+    import webbrowser
+
+    return webbrowser.open(pathlib.Path(path).absolute().as_uri())
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
@@ -99,6 +105,6 @@ def main(arguments: Sequence[str]) -> int:
         status = write(parser, output, page.encode("utf-8", "backslashreplace"))
     if output != "-":
         print("mprofile: wrote {}".format(printable(output)), file=sys.stderr)
-        if options.open and not webbrowser.open(pathlib.Path(output).absolute().as_uri()):
+        if options.open and not open_in_browser(output):
             print("mprofile: found no browser to open it", file=sys.stderr)
     return status

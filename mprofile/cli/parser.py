@@ -4,9 +4,33 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import NoReturn
 
-__all__ = ["Parser"]
+__all__ = ["Parser", "columns"]
+
+
+def columns() -> int:
+    """Columns of the terminal: what COLUMNS says in the environment, what the terminal says, or 80.
+
+    As shutil.get_terminal_size() has it; but importing shutil takes longer than reading a small profile."""
+    try:
+        told = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        told = 0
+    if told > 0:
+        return told
+    try:
+        return os.get_terminal_size().columns or 80
+    except OSError:  # stdout is no terminal
+        return 80
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """One is made for each option that a parser gets."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,7 +42,7 @@ class Parser(argparse.ArgumentParser):
             usage=usage,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
             allow_abbrev=False,
         )
 

@@ -30,10 +30,6 @@ from mprofile.reports.table import SORTS, View, selected, share, where
 __all__ = ["Node", "build", "lines"]
 
 
-#: Where in a node's sums the value is that a sort is by.
-_VALUE = {"inuse": 0, "count": 1, "allocated": 6, "peak": 12}
-
-
 class Node:
     """key: what the node is. own: figures of the stacks that end there; sums: of all through it. children: by key."""
 
@@ -50,7 +46,7 @@ class Node:
         return profile.row(self.key, self.own, self.sums)
 
     def value(self, sort: str) -> float:
-        return self.sums[_VALUE[sort]]
+        return self.sums[SORTS[sort].place]
 
 
 def build(profile: Profile, view: View) -> Node:

@@ -49,7 +49,7 @@ def paths(profile: Profile, metric: str) -> Paths:
     values: Dict[Tuple[int, ...], float] = {}
     stacks = profile.rows("stack")
     for row in stacks:
-        value = order.value(row.flat)
+        value = row.numbers()[order.place]
         if value <= 0:
             continue
         for frame in row.frames:

@@ -45,11 +45,12 @@ __all__ = [
 
 
 class Sort(NamedTuple):
-    """A measure to sort by and to show."""
+    """A measure to sort by and to show. blocks: counts blocks, not bytes. place: among the numbers of a Row."""
 
     title: str
     figures: Callable[[Measures], Figures]
-    blocks: bool  # counts blocks, not bytes
+    blocks: bool
+    place: int
 
     def value(self, measures: Measures) -> float:
         figures = self.figures(measures)
@@ -67,10 +68,10 @@ class Sort(NamedTuple):
 
 
 SORTS: Dict[str, Sort] = {
-    "inuse": Sort("memory in use", lambda measures: measures.inuse, False),
-    "allocated": Sort("memory ever allocated", lambda measures: measures.allocated, False),
-    "peak": Sort("memory in use at the heap's peak", lambda measures: measures.peak, False),
-    "count": Sort("blocks in use", lambda measures: measures.inuse, True),
+    "inuse": Sort("memory in use", lambda measures: measures.inuse, False, 0),
+    "allocated": Sort("memory ever allocated", lambda measures: measures.allocated, False, 6),
+    "peak": Sort("memory in use at the heap's peak", lambda measures: measures.peak, False, 12),
+    "count": Sort("blocks in use", lambda measures: measures.inuse, True, 1),
 }
 
 #: What a column can show, of the row itself; "cum" or "cum-" and the name: with what it called.
@@ -117,11 +118,10 @@ def render(profile: Profile, by: str = "function", sort: str = "inuse", limit: i
 
 def sorted_rows(profile: Profile, view: View) -> List[Row]:
     """The rows in the view's order."""
-    order = SORTS[view.sort]
-    # Each row makes its figures anew when it is asked for them.
+    place = SORTS[view.sort].place
     ranked = []
     for row in rows(profile, view.by, view.selection):
-        values = (order.value(row.flat), order.value(row.cumulative))
+        values = (row.numbers()[place], row.numbers(cumulative=True)[place])
         if values[1] > 0 or view.all_rows:
             ranked.append((values[::-1] if view.cumulative else values, row))
     # The core has its rows in an order of their own among equals; those that are made of stacks have none.
@@ -131,11 +131,11 @@ def sorted_rows(profile: Profile, view: View) -> List[Row]:
 
 def shown_rows(rows: Sequence[Row], view: View) -> Sequence[Row]:
     """Of sorted rows those to show, from the first on."""
-    order = SORTS[view.sort]
     rows = rows[: view.limit]
     if not view.least:
         return rows
-    return [row for row in rows if order.value(row.cumulative if view.cumulative else row.flat) >= view.least]
+    place = SORTS[view.sort].place
+    return [row for row in rows if row.numbers(view.cumulative)[place] >= view.least]
 
 
 def lines(profile: Profile, view: View) -> List[Line]:
@@ -159,7 +159,7 @@ def lines(profile: Profile, view: View) -> List[Line]:
     else:
         result += table(profile, shown, view, total, exact, directory)
     if len(found) > len(shown):
-        rest = sum(order.value(row.flat) for row in found[len(shown) :])
+        rest = sum(row.numbers()[order.place] for row in found[len(shown) :])
         text = "  {:,} more with {} ({})".format(len(found) - len(shown), order.show(rest), share(rest, total))
         result += [[], [(text, "quiet")]]
     return result
