@@ -98,6 +98,7 @@ test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alon
 # The bounds come first and are printed; the rest is written to $(RESULTS) and to docs/performance.md.
 bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## all benchmarks, and docs/performance.md from them (hours)
 	$(BIN)/meson test -C $(C_BUILD) --benchmark --verbose
+	-$(BIN)/python benchmarks/commands.py --rounds $(BENCH_ROUNDS) --directory $(RESULTS)/commands --json $(RESULTS)/commands.json
 	$(BENCH) bounds --rounds $(BENCH_ROUNDS) --json $(RESULTS)/bounds.json
 	$(BENCH) overhead --minutes 30 --json $(RESULTS)/overhead.json
 	$(BENCH) overhead --core --configurations peers --minutes 45 --json $(RESULTS)/peers.json

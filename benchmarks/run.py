@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import sys
+import time
 from typing import Any, Dict, List, Optional
 
 from harness import bounds, catalogue, tables
@@ -67,6 +68,7 @@ def run_suite(suite: str, arguments: argparse.Namespace, runner: Runner, venvs: 
     only: List[str] = arguments.only or []
     names = arguments.configurations or CONFIGURATIONS.get(suite, "none")
     configurations = parse_list(names)
+    minutes = max(0.001, (arguments.deadline - time.monotonic()) / 60) if arguments.minutes else 0.0
     result: Dict[str, Any] = {"suite": suite, "missing": {}, "records": [],
                               "configurations": [configuration.name for configuration in configurations]}  # fmt: skip
 
@@ -82,13 +84,14 @@ def run_suite(suite: str, arguments: argparse.Namespace, runner: Runner, venvs: 
             found = catalogue.pyperformance(venvs, ["tornado_http"], False)
             programs += found.programs
             result["missing"] = found.missing
-        result["records"] = bounds.measure(runner, programs, rounds, arguments.seed)
+        result["records"] = bounds.measure(runner, programs, rounds, arguments.seed, minutes)
         return result
     if suite == "overhead":
         others = chosen(catalogue.ours(), only)
         names_of_others = [program.name for program in others]
-        if arguments.core:
-            wanted = [name for name in catalogue.CORE if not only or name in only]
+        if arguments.core or arguments.quick:
+            known = catalogue.QUICK if arguments.quick else catalogue.CORE
+            wanted = [name for name in known if not only or name in only]
         else:
             wanted = [name for name in only if name not in names_of_others]
         programs = [] if arguments.quick else others
@@ -102,7 +105,7 @@ def run_suite(suite: str, arguments: argparse.Namespace, runner: Runner, venvs: 
         programs = chosen(catalogue.growth(arguments.largest), only)
     else:
         programs = chosen(catalogue.accuracy(), only)
-    result["records"] = runner.rounds(programs, configurations, rounds, arguments.seed, arguments.minutes, keep)
+    result["records"] = runner.rounds(programs, configurations, rounds, arguments.seed, minutes, keep)
     return result
 
 
@@ -125,12 +128,12 @@ def main(words: Optional[List[str]] = None) -> int:
     parser.add_argument("suites", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument("--configurations", metavar="LIST", help="names and sets (%s), by commas" % ", ".join(SETS))
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds (default %s)" % ROUNDS)
-    parser.add_argument("--minutes", type=float, default=0.0, help="begin no round that would end later")
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin no second round that would end later")
     parser.add_argument("--seed", type=int, default=1, help="of the order of what is run (default 1)")
     parser.add_argument("--only", action="append", metavar="NAME", help="this program alone; may be given again")
     parser.add_argument("--core", action="store_true", help="overhead: the %d best known only" % len(catalogue.CORE))
     parser.add_argument("--variants", action="store_true", help="overhead: all variants of a pyperformance script")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the loops; only what this interpreter has")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the loops; programs that need nothing else")
     parser.add_argument("--largest", type=int, default=10**7, help="growth: up to so many live samples (default 10^7)")
     parser.add_argument("--values", type=int, default=3, help="values a process, of pyperf's (default 3)")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for a process (default 120)")
@@ -138,6 +141,7 @@ def main(words: Optional[List[str]] = None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write every result here")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables here as well")
     arguments = parser.parse_args(words)
+    arguments.deadline = time.monotonic() + 60 * arguments.minutes
     arguments.divide = 10 if arguments.quick else 1
     venvs = Venvs(arguments.venvs, reuse_own=arguments.quick)
     runner = Runner(venvs, arguments.values, arguments.timeout)

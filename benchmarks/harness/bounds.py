@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from .configurations import parse
 from .ratios import select, spread, value_of
-from .runner import Record, Runner
+from .runner import Program, Record, Runner
 
 
 class Figure(NamedTuple):
@@ -88,12 +88,12 @@ def configurations_of(program: str) -> List[str]:
     return sorted({figure.configuration for figure in used} | {figure.against for figure in used if figure.against})
 
 
-def measure(runner: Runner, programs: Sequence[Any], rounds: int, seed: int) -> List[Record]:
-    """Each program with the configurations that its figures need."""
+def measure(runner: Runner, programs: Sequence[Program], rounds: int, seed: int, minutes: float) -> List[Record]:
+    """Each program with the configurations that its figures need; of `minutes` (0: no limit) each has its share."""
     records: List[Record] = []
     for program in programs:
         needed = [parse(name) for name in configurations_of(program.name)]
-        records += runner.rounds([program], needed, rounds, seed)
+        records += runner.rounds([program], needed, rounds, seed, minutes / len(programs))
     return records
 
 

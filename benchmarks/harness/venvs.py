@@ -143,7 +143,7 @@ class Venvs:
         """What the environment of a worker has besides, so that it starts under the configuration."""
         path = [START, self.extension(os.path.join("instructions", "driver.c"))]
         if configuration.kind == "empty":
-            path.append(self.extension(os.path.join("overhead", "empty_hook.c")))
+            path.append(self.extension(os.path.join("start", "empty_hook.c")))
         if configuration.environment == "base":
             path.append(self.own_package())
         return {"PYTHONPATH": os.pathsep.join(path), "MPROFILE_BENCH_CONFIGURATION": configuration.name}
