@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 
@@ -83,3 +84,28 @@ def make_pprof(samples: Sequence[Sample], rate: int = 1, comments: Sequence[str]
     out.extend(field(13, string(comment)) for comment in comments)
     out.extend(field(6, text.encode("utf-8")) for text in strings)
     return gzip.compress(b"".join(out), 1)
+
+
+def web_server(count: int) -> List[Sample]:
+    """Stacks as of a web server, always the same: 10 to 30 frames, many functions, a few large groups, a long tail."""
+    chance = random.Random(3)
+    places = ("/srv/app/.venv/lib/python3.11/site-packages/", "/srv/app/")
+    functions = [
+        Call(f"Service{i % 40}.method_{i}", f"{places[i % 3 == 0]}pkg{i % 25}/mod{i % 200}.py", 5, 3)
+        for i in range(4000)
+    ]
+    callees = [[chance.randrange(4000) for _ in range(3)] for _ in range(4000)]
+    stacks: Dict[Tuple[int, ...], None] = {}
+    while len(stacks) < count:
+        f = 0
+        stack = []
+        for _ in range(10 + int(20 * chance.random())):
+            stack.append(f)
+            f = callees[f][int(3 * chance.random() ** 2)]
+        stacks[tuple(stack)] = None
+    samples = []
+    for one in stacks:
+        allocated = 1 + int(40 * chance.paretovariate(1.1))
+        block = chance.choice([64, 120, 5000])
+        samples.append(Sample(tuple([functions[f] for f in one]), block, allocated, max(1, allocated // 3)))
+    return samples

@@ -28,6 +28,8 @@ Print where the memory of a profile was allocated. FILE is a pprof heap profile;
 
 flat   allocated in the line, function or file itself
 cum    also what it called
+
+--by thread tells where threads began: the function that was given to the thread, or the main thread.
 """
 
 EPILOG = """\

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import io
-import random
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, List, Tuple
 
 import pytest
-from pprof_maker import Call, Sample, make_pprof
+from pprof_maker import Call, Sample, make_pprof, web_server
 from selenium.webdriver.common.keys import Keys
 from view import View, size
 
@@ -58,30 +57,6 @@ def profile(rate: int = 65536, scale: float = 1.0, grown: str = "") -> Profile:
         for calls, block, allocated, inuse in STACKS
     ]
     return Profile.read(io.BytesIO(make_pprof(samples, rate, COMMENTS)))
-
-
-def big(count: int) -> Profile:
-    """Stacks of a web server: 10 to 30 frames, many functions, a few large groups and a long tail."""
-    chance = random.Random(3)
-    functions = [
-        Call(f"Service{i % 40}.method_{i}", (SITE if i % 3 else "/srv/app/") + f"pkg{i % 25}/mod{i % 200}.py", 5, 3)
-        for i in range(4000)
-    ]
-    callees = [[chance.randrange(4000) for _ in range(3)] for _ in range(4000)]
-    stacks: Dict[Tuple[int, ...], None] = {}
-    while len(stacks) < count:
-        f = 0
-        stack = []
-        for _ in range(10 + int(20 * chance.random())):
-            stack.append(f)
-            f = callees[f][int(3 * chance.random() ** 2)]
-        stacks[tuple(stack)] = None
-    samples = []
-    for stack in stacks:
-        allocated = 1 + int(40 * chance.paretovariate(1.1))
-        block = chance.choice([64, 120, 5000])
-        samples.append(Sample(tuple(functions[f] for f in stack), block, allocated, max(1, allocated // 3)))
-    return Profile.read(io.BytesIO(make_pprof(samples, 1000)))
 
 
 def write(directory: Any, name: str, *arguments: Any, **options: Any) -> str:
@@ -529,7 +504,8 @@ def test_a_change_within_chance_is_grey(browser: Any, tmp_path: Any) -> None:
 
 
 def test_a_hundred_thousand_stacks(browser: Any, tmp_path_factory: Any, screenshot: Any) -> None:
-    path = write(tmp_path_factory.mktemp("pages"), "big.html", big(100000))
+    large = Profile.read(io.BytesIO(make_pprof(web_server(100000), 1000)))
+    path = write(tmp_path_factory.mktemp("pages"), "big.html", large)
     with open(path, "rb") as file:
         length = len(file.read())
     assert length < 10 * 1000 * 1000
