@@ -31,7 +31,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-web picture test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all dist clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -91,6 +91,10 @@ test-c: $(C_BUILD)/build.ninja ## C tests alone
 
 test-py: $(PACKAGE) $(TESTERS) ## Python tests alone
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+picture: $(PACKAGE) $(TESTERS) $(BROWSER) ## the README's picture of the page, taken by a test
+	PICTURE_REQUESTS=20000 $(BIN)/pytest -q tests/browser -k example_server
+	cp $(BUILD)/screenshots/readme.png docs/images/flamegraph.png
 
 test-web: $(PACKAGE) $(TESTERS) $(BROWSER) ## tests of the flame graph page alone (need Chromium and chromedriver)
 	$(BIN)/pytest tests/browser $(PYTEST_ARGS)

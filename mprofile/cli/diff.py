@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import argparse
+import os
+from typing import List, Sequence
 
 from mprofile.cli.common import (
     Progress,
@@ -18,15 +20,19 @@ from mprofile.cli.common import (
     terminal_width,
     write_text,
 )
+from mprofile.cli.history import add_pid, age, first_and_last
 from mprofile.cli.parser import Parser
 from mprofile.reports import difference
 from mprofile.reports.groups import BY, Selection
 
-USAGE = "mprofile diff [OPTION ...] OLD NEW"
+USAGE = """\
+mprofile diff [OPTION ...] OLD NEW
+       mprofile diff [OPTION ...] [--since AGE] DIR"""
 
 DESCRIPTION = """\
 Print what grew and what shrank from one profile to another: of one program at two moments, or of two versions of it.
-OLD and NEW are pprof heap profiles; - reads one of them from standard input.
+OLD and NEW are pprof heap profiles; - reads one of them from standard input. Of DIR, which `mprofile run --history DIR`
+fills, the last moment of a process is compared with its first, or with the one AGE before it.
 
 Rows are in the order of what is certain about their change: the end nearest to zero of the interval that holds the
 true change with a probability of 95 %. If that interval holds zero, the row is marked ~: it may be noise.
@@ -35,6 +41,7 @@ true change with a probability of 95 %. If that interval holds zero, the row is 
 EPILOG = """\
 examples:
   mprofile diff before.pb.gz after.pb.gz
+  mprofile diff --since 10min profiles
   mprofile diff --by package --metric peak v1.pb.gz v2.pb.gz
   mprofile diff --json v1.pb.gz v2.pb.gz | jq '[.rows[] | select(.certain > 1048576)]'
 """
@@ -44,8 +51,11 @@ ROWS = 20
 
 def make_parser() -> Parser:
     parser = Parser("mprofile diff", USAGE, DESCRIPTION, EPILOG)
-    parser.add_argument("old", metavar="OLD")
-    parser.add_argument("new", metavar="NEW")
+    parser.add_argument("files", nargs="+", metavar="OLD NEW", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--since", type=age, metavar="AGE", help="of DIR: what changed since so long before its last moment (90, 10min)"
+    )
+    add_pid(parser)
     parser.add_argument(
         "--by",
         choices=BY,
@@ -75,12 +85,22 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.at_least and options.metric == "count":
         parser.error("--at-least is a size: it does not go with --metric count")
-    check_inputs(parser, [options.old, options.new])
+    files: List[str] = options.files
+    directory = len(files) == 1 and os.path.isdir(files[0])
+    if not directory and len(files) != 2:
+        parser.error("a difference takes OLD and NEW, or one DIR that --history filled, not {}".format(
+            "the one file " + repr(files[0]) if len(files) == 1 else "{} files".format(len(files))))
+    if not directory and (options.since is not None or options.pid is not None):
+        parser.error("--since and --pid choose from one DIR")
+    check_inputs(parser, files)
     with Progress(3) as progress:
         progress.step("reading OLD")
-        old = read(parser, options.old)
-        progress.step("reading NEW")
-        new = read(parser, options.new)
+        if directory:
+            old, new = first_and_last(parser, files[0], options.pid, options.since)
+        else:
+            old = read(parser, files[0])
+            progress.step("reading NEW")
+            new = read(parser, files[1])
         progress.step("comparing")
         selection = Selection(options.focus, options.ignore)
         comparison = difference.Comparison(

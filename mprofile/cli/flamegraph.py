@@ -10,17 +10,21 @@ import sys
 from typing import List, Sequence
 
 from mprofile.cli.common import Progress, add_metric, check_inputs, read, write
+from mprofile.cli.history import add_pid, age, first_and_last, last
 from mprofile.cli.parser import Parser
+from mprofile.profile import Profile
 from mprofile.reports import flamegraph
 from mprofile.reports.names import printable
 
 USAGE = """\
-mprofile flamegraph [-o OUT.html] [OPTION ...] FILE
-       mprofile flamegraph [-o OUT.html] [OPTION ...] --diff OLD NEW"""
+mprofile flamegraph [-o OUT.html] [OPTION ...] (FILE ... | DIR)
+       mprofile flamegraph [-o OUT.html] [OPTION ...] --diff (OLD NEW | DIR)"""
 
 DESCRIPTION = """\
 Make a page that shows where the memory of a profile was allocated: flame graph, table, callers and callees.
-It is one file that needs no network. FILE, OLD and NEW are pprof heap profiles; - reads standard input.
+It is one file that needs no network. FILE, OLD and NEW are pprof heap profiles; - reads standard input. Several FILEs
+are added up, as by mprofile merge. Of DIR, which `mprofile run --history DIR` fills, the page shows the last moment of
+a process, with --diff what changed since its first.
 """
 
 EPILOG = """\
@@ -28,6 +32,7 @@ examples:
   mprofile flamegraph mprofile.4711.pb.gz
   mprofile flamegraph --metric peak --open heap.pb.gz
   mprofile flamegraph --diff -o growth.html before.pb.gz after.pb.gz
+  mprofile flamegraph --diff --since 10min profiles
 """
 
 _SUFFIX = re.compile(r"(\.pb\.gz|\.pb|\.pprof\.gz|\.pprof|\.gz)\Z")
@@ -48,6 +53,10 @@ def make_parser() -> Parser:
     parser.add_argument("files", metavar="FILE", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--diff", action="store_true", help="show what changed from the profile OLD to the profile NEW")
     parser.add_argument(
+        "--since", type=age, metavar="AGE", help="with --diff and DIR: since so long before its last moment (90, 10min)"
+    )
+    add_pid(parser)
+    parser.add_argument(
         "-o",
         "--output",
         metavar="OUT.html",
@@ -66,7 +75,7 @@ def make_parser() -> Parser:
 
 
 def default_output(file: str) -> str:
-    return "-" if file == "-" else _SUFFIX.sub("", os.path.basename(file)) + ".html"
+    return "-" if file == "-" else _SUFFIX.sub("", os.path.basename(os.path.abspath(file))) + ".html"
 
 
 def open_in_browser(path: str) -> bool:
@@ -81,10 +90,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     files: List[str] = options.files
-    if options.diff and len(files) != 2:
-        parser.error("--diff takes two files, OLD and NEW, not {}".format(len(files)))
-    if not options.diff and len(files) != 1:
-        parser.error("one FILE makes a page, not {}; for the difference of two: --diff OLD NEW".format(len(files)))
+    directory = os.path.isdir(files[0])
+    if len(files) > 1 and any(map(os.path.isdir, files)):
+        parser.error("one DIR makes a page, or FILEs do, not both")
+    if options.diff and not directory and len(files) != 2:
+        parser.error("--diff takes two files, OLD and NEW, or one DIR that --history filled, not {}".format(
+            "the one file " + repr(files[0]) if len(files) == 1 else "{} files".format(len(files))))
+    if options.since is not None and not (directory and options.diff):
+        parser.error("--since chooses from one DIR, with --diff")
+    if options.pid is not None and not directory:
+        parser.error("--pid chooses from one DIR")
     check_inputs(parser, files)
     output: str = options.output or default_output(files[-1])
     if output == "-" and options.open:
@@ -94,8 +109,16 @@ def main(arguments: Sequence[str]) -> int:
     threshold = None if options.threshold is None else options.threshold / 100
     with Progress(3) as progress:
         progress.step("reading")
-        profile = read(parser, files[-1])
-        old = read(parser, files[0]) if options.diff else None
+        old = None
+        if directory and options.diff:
+            old, profile = first_and_last(parser, files[0], options.pid, options.since)
+        elif directory:
+            profile = last(parser, files[0], options.pid)
+        elif options.diff:
+            old, profile = (read(parser, name) for name in files)
+        else:
+            read_all = [read(parser, name) for name in files]
+            profile = read_all[0] if len(read_all) == 1 else Profile.merge(read_all)
         progress.step("making the page")
         try:
             page = flamegraph.render(profile, old, options.title, threshold, options.metric)

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import re
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 from mprofile.cli.common import add_color, add_limit, read, show
+from mprofile.cli.history import age, listed
 from mprofile.cli.parser import Parser
 from mprofile.profile import Profile
-from mprofile.reports import growth, leaks
+from mprofile.reports import leaks
 from mprofile.reports.styled import Line
 
 USAGE = "mprofile leaks [--older-than AGE] [--by BY] [--limit N] (FILE | DIR | FILE FILE ...)"
@@ -40,21 +39,6 @@ MOMENTS = 25
 
 ROWS = 10
 
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-
-# 20260131T235959.123Z.4711.pb.gz
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})Z\.(\d+)\.pb\.gz")
-
-
-def age(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-z]*)", text.strip().lower())
-    seconds = 0.0
-    if match is not None and match.group(2) in _UNITS:
-        seconds = float(match.group(1)) * _UNITS[match.group(2)]
-    if not 0 < seconds <= growth.BOUNDS[-1]:
-        raise argparse.ArgumentTypeError("{!r} is not an age above 0 and up to 6h, like 90, 60s or 10min".format(text))
-    return seconds
-
 
 def make_parser() -> Parser:
     parser = Parser("mprofile leaks", USAGE, DESCRIPTION, EPILOG)
@@ -76,21 +60,6 @@ def make_parser() -> Parser:
     add_limit(parser, str(ROWS))
     add_color(parser)
     return parser
-
-
-def listed(directory: str) -> Dict[int, List[Tuple[float, str]]]:
-    """The profiles of a directory by process: (seconds since 1970, path), sorted. OSError."""
-    found: Dict[int, List[Tuple[float, str]]] = {}
-    for name in sorted(os.listdir(directory)):
-        match = _NAME.fullmatch(name)
-        if match is None:
-            continue
-        try:
-            time = datetime.datetime.strptime(match.group(1) + "+0000", "%Y%m%dT%H%M%S.%f%z")
-        except ValueError:
-            continue
-        found.setdefault(int(match.group(2)), []).append((time.timestamp(), os.path.join(directory, name)))
-    return found
 
 
 def spread(files: Sequence[Tuple[float, str]], most: int) -> List[str]:
