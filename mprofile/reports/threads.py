@@ -50,6 +50,8 @@ _KINDS = {
     ("futures/thread.py", "_worker"): "ThreadPoolExecutor worker",
     ("futures/process.py", "_process_worker"): "ProcessPoolExecutor worker",
     ("multiprocessing/pool.py", "worker"): "multiprocessing.Pool worker",
+    ("gevent/threadpool.py", "run"): "gevent ThreadPool worker",
+    ("eventlet/tpool.py", "tworker"): "eventlet.tpool worker",
 }
 
 
