@@ -50,7 +50,7 @@ def test_modules(filename: str, module: str, package: str) -> None:
     assert groups.package_of(filename, "/srv/app") == package
 
 
-@pytest.mark.parametrize("by", ["line", "function", "file"])
+@pytest.mark.parametrize("by", ["line", "function", "file", "module", "package"])
 def test_rows_made_of_stacks_are_those_of_the_core(tmp_path: pathlib.Path, by: str) -> None:
     """A selection of everything goes the other way, and must come to the same."""
     profile = Profile.read(sampled(tmp_path))
@@ -60,7 +60,7 @@ def test_rows_made_of_stacks_are_those_of_the_core(tmp_path: pathlib.Path, by: s
     def told(rows: Any) -> Any:
         # Floats may be added in another order.
         return {
-            (row.filename, row.lineno): [
+            (row.filename, row.lineno, row.name if by in ("module", "package") else ""): [
                 round(number, 3)
                 for measures in (row.flat, row.cumulative)
                 for one in measures
@@ -69,7 +69,7 @@ def test_rows_made_of_stacks_are_those_of_the_core(tmp_path: pathlib.Path, by: s
             for row in rows
         }
 
-    assert told(groups.rows(profile, by, everything)) == told(profile.rows(by))
+    assert told(groups.rows(profile, by, everything)) == told(groups.rows(profile, by))
 
 
 def test_focus_and_ignore(tmp_path: pathlib.Path) -> None:

@@ -334,6 +334,23 @@ def test_history_of_the_caller() -> None:
     assert read_page(page).header["history"] == [[0.0, 5.0, 6.0]]
 
 
+def test_numbers_that_do_not_fit_the_functions() -> None:
+    traces = profile_of(some_samples(1, 5)).traces
+    count = len(traces.functions())
+    good = bytes(4 * count)
+    assert traces.functions()[0] == (None, "<unknown>", 0)
+    assert len(traces.sums(good, 1)) == 36 * 8
+    for numbers in (b"", good[1:], good + b"0", bytearray(good)):
+        with pytest.raises(ValueError, match="four for each of %d functions" % count):
+            traces.sums(numbers, 1)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="four for each of %d functions" % count):
+            traces.fold(good, traces, numbers, 1, 0.0, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="number of a function is 4294967295, they must be below 3"):
+        traces.sums(good[4:] + b"\xff\xff\xff\xff", 3)
+    with pytest.raises(TypeError, match="must be Traces or None, not list"):
+        traces.fold(good, [], good, 1, 0.0, 0)  # type: ignore[arg-type]
+
+
 # ---- the command ----
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from array import array
 from typing import Any, Callable, Dict
 
 import pytest
@@ -24,6 +25,7 @@ OLD = _core._make_traces(GIVEN[:30])
 STATE = TRACES.__reduce__()[1]  # type: ignore[index,misc]
 PPROF = TRACES.to_pprof((), b"")
 KEEP = bytes(i % 3 == 0 for i in range(len(TRACES)))
+NUMBERS, OLD_NUMBERS = (array("I", range(len(traces.functions()))).tobytes() for traces in (TRACES, OLD))
 FILES = bytes(i % 2 for i in range(len(TRACES.filenames())))
 
 # A copy has caches of its own, which are empty.
@@ -46,6 +48,10 @@ CALLS: Dict[str, Callable[[], Any]] = {
     "select": lambda: list(TRACES.select([(True, FILES, -1, True, -1)])),
     "select_blocks": lambda: list(TRACES.select_blocks(KEEP)),
     "filenames": lambda: TRACES.copy().filenames(),
+    "functions": lambda: TRACES.copy().functions(),
+    "sums": lambda: TRACES.sums(NUMBERS, len(TRACES.functions())),
+    "fold": lambda: TRACES.fold(NUMBERS, None, b"", 99, 0.1, 0),
+    "fold_both": lambda: TRACES.fold(NUMBERS, OLD, OLD_NUMBERS, 99, -1.0, 5),
     "meta": lambda: TRACES.meta(),
 }
 
