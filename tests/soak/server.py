@@ -158,6 +158,8 @@ def run_ledger(period: float, seed: int) -> None:
 #: Functions of a reload, beside a few that are the same for all pages.
 FUNCTIONS = 12
 
+RELOADS_KEPT = 10
+
 SOURCE = """
 # Reload {number}.
 {padding}
@@ -219,6 +221,13 @@ class Pages:
             Pages.reloads += 1
             self.write()
             self.module = importlib.reload(self.module)
+            self.forget(self.reloads - RELOADS_KEPT)
+
+    def forget(self, number: int) -> None:
+        """A reload leaves names that the new source does not have. Nobody is in that code any more."""
+        for name in list(vars(self.module)):
+            if name.split("_")[1:2] == [str(number)]:
+                delattr(self.module, name)
 
     def answer(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         page = self.module.page(environ["PATH_INFO"][1:])

@@ -46,6 +46,9 @@ SMALLEST = 65
 #: What threads of C allocate and give back before an operation ends.
 PASSING = 70001
 CHILD_SECONDS = 60
+RAW = 0
+#: And a bit more: what threads of C take and give back without end.
+HAMMERED = 3000
 RATES = (0, 0, 1, 2, 64, 4096, 4096, 512 * 1024)
 
 
@@ -66,6 +69,14 @@ class Plan:
         self.switch_interval = 10 ** draw.uniform(-6, -2)
         self.signals = draw.random() < 0.5
         self.allocator = draw.choice(("", "", "debug", "malloc", "malloc_debug"))
+        # One arena for all threads and no cache for each: what one gives back the next one gets.
+        self.shared = draw.random() < 0.5
+
+    def environment(self) -> Dict[str, str]:
+        result = {"PYTHONMALLOC": self.allocator} if self.allocator else {}
+        if self.shared:
+            result.update(MALLOC_ARENA_MAX="1", GLIBC_TUNABLES="glibc.malloc.tcache_count=0")
+        return result
 
     def __str__(self) -> str:
         return " ".join("{}={!r}".format(name, value) for name, value in sorted(vars(self).items()))
@@ -94,6 +105,9 @@ def cleared(domain, size):
 
 def resized(domain, address, size):
     return realloc(domain, address, size)
+
+def apart(size, count):
+    return detached(size, count)
 """
 WHOLE_LINE = 2
 
@@ -238,7 +252,7 @@ class Worker:
         self.pool: List[Block] = []
         self.names: Dict[str, Any] = {}
         if mem:
-            self.names.update(malloc=mem.malloc, calloc=mem.calloc, realloc=mem.realloc)
+            self.names.update(malloc=mem.malloc, calloc=mem.calloc, realloc=mem.realloc, detached=foreign.detached)
         exec(compile(SOURCE, self.file, "exec"), self.names)
         self.threads: List[threading.Thread] = []
 
@@ -286,6 +300,7 @@ class Worker:
         ]
         if mem:
             result += [(self.resize, 15), (self.make_piece, 25), (self.threads_of_c, 2), (self.without_the_gil, 3)]
+            result += [(self.make_apart, 6), (self.drop_apart, 6)]
         if plan.forks:
             result.append((self.fork, 0.5))
         if plan.interpreters and foreign:
@@ -310,6 +325,18 @@ class Worker:
         function = self.names[self.draw.choice(("piece", "cleared"))]
         address = function(domain, size)
         self.pool.append(Block(address, domain, size, self.file, self.world.session, -1))
+
+    def make_apart(self) -> None:
+        """Without the GIL, so that it is not alone in the allocator."""
+        size = HAMMERED + self.draw.randrange(64) if self.draw.random() < 0.8 else self.size()
+        for address in self.names["apart"](size, self.draw.randrange(300)):
+            self.pool.append(Block(address, RAW, size, self.file, self.world.session, -1))
+
+    def drop_apart(self) -> None:
+        taken = [self.take() for _ in range(self.draw.randrange(500))]
+        mine = [block for block in taken if block is not None]
+        self.pool += [block for block in mine if block.domain != RAW]
+        foreign.release([block.memory for block in mine if block.domain == RAW])
 
     def resize(self) -> None:
         block = self.take()
@@ -593,7 +620,7 @@ def main() -> int:
         signal.signal(signal.SIGALRM, on_signal)
         signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     if plan.hammers and foreign:
-        foreign.hammer(plan.hammers, 3000)
+        foreign.hammer(plan.hammers, HAMMERED)
     world = World(plan, seed, directory)
     world.run(seconds)
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -123,11 +123,10 @@ def mixtures(seed: int, seconds: float, rounds: Optional[int], variables: Dict[s
     while number < rounds if rounds is not None else time.monotonic() < until:
         plan = mixture.Plan(seed + number)
         work = ROUND if rounds is not None else max(1.0, min(ROUND, until - time.monotonic()))
-        allocator = {"PYTHONMALLOC": plan.allocator} if plan.allocator else {}
         command = [os.path.join(HERE, "mixture.py"), str(seed + number), str(work)]
         with directory() as path:
             try:
-                run([*command, path], dict(variables, **allocator), work + PATIENCE)
+                run([*command, path], dict(variables, **plan.environment()), work + PATIENCE)
             except Failure as failure:
                 raise Failure("{}\n{}\nagain: --seed {} --rounds 1".format(plan, failure, seed + number)) from None
         yield "seed {}: {}".format(seed + number, plan)
