@@ -105,7 +105,7 @@ bench: $(C_BUILD)/build.ninja $(PACKAGE) $(BENCHERS) ## all benchmarks, and docs
 	-$(BIN)/python benchmarks/commands.py --rounds $(BENCH_ROUNDS) --directory $(RESULTS)/commands --json $(RESULTS)/commands.json
 	$(BENCH) bounds --rounds $(BENCH_ROUNDS) --json $(RESULTS)/bounds.json
 	$(BENCH) overhead --minutes 30 --json $(RESULTS)/overhead.json
-	$(BENCH) overhead --core --configurations peers --minutes 45 --json $(RESULTS)/peers.json
+	$(BENCH) overhead --core --configurations peers --minutes 60 --timeout 60 --json $(RESULTS)/peers.json
 	$(BENCH) micro --json $(RESULTS)/micro.json
 	$(BENCH) growth --json $(RESULTS)/growth.json
 	$(BENCH) accuracy --json $(RESULTS)/accuracy.json

@@ -135,7 +135,6 @@ def main(words: Optional[List[str]] = None) -> int:
     parser.add_argument("--variants", action="store_true", help="overhead: all variants of a pyperformance script")
     parser.add_argument("--quick", action="store_true", help="a tenth of the loops; programs that need nothing else")
     parser.add_argument("--largest", type=int, default=10**7, help="growth: up to so many live samples (default 10^7)")
-    parser.add_argument("--values", type=int, default=3, help="values a process, of pyperf's (default 3)")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for a process (default 120)")
     parser.add_argument("--venvs", default=os.path.join(ROOT, "build", "bench-venvs"), metavar="DIRECTORY")
     parser.add_argument("--json", metavar="FILE", help="write every result here")
@@ -144,7 +143,7 @@ def main(words: Optional[List[str]] = None) -> int:
     arguments.deadline = time.monotonic() + 60 * arguments.minutes
     arguments.divide = 10 if arguments.quick else 1
     venvs = Venvs(arguments.venvs, reuse_own=arguments.quick)
-    runner = Runner(venvs, arguments.values, arguments.timeout)
+    runner = Runner(venvs, arguments.timeout)
     results = []
     for suite in arguments.suites:
         results.append(run_suite(suite, arguments, runner, venvs))

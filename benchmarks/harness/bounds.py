@@ -93,7 +93,7 @@ def measure(runner: Runner, programs: Sequence[Program], rounds: int, seed: int,
     records: List[Record] = []
     for program in programs:
         needed = [parse(name) for name in configurations_of(program.name)]
-        records += runner.rounds([program], needed, rounds, seed, minutes / len(programs))
+        records += runner.rounds([program], needed, rounds, seed, minutes / len(programs), spare_slow=False)
     return records
 
 

@@ -81,6 +81,11 @@ class Configuration(NamedTuple):
         return "memray, Python allocators" if self.words == ("python",) else title
 
     @property
+    def slow(self) -> bool:
+        """Tens of times slower than none: it runs less often, and shorter."""
+        return self.kind == "fil" or (self.kind == "tracemalloc" and int(self.words[0]) > 5)
+
+    @property
     def environment(self) -> str:
         """The virtual environment it needs: a key of PEERS, or base."""
         return self.kind if self.kind in PEERS else "base"

@@ -59,7 +59,7 @@ def ratio_axis(axes: Any, largest: float, smallest: float) -> None:
     if largest > 1.6:
         nice = [tick for tick in nice if tick not in (0.95, 1.05, 0.9, 1.1)]
     if largest > 6:
-        nice = [tick for tick in nice if tick not in (0.8, 1.2, 3)]
+        nice = [tick for tick in nice if tick not in (0.8, 1.2, 1.5, 3)]
     shown = [tick for tick in nice if smallest / 1.05 <= tick <= largest * 1.05]
     axes.set_xticks(shown)
     axes.xaxis.set_major_formatter(FuncFormatter(times))

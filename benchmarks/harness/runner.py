@@ -36,12 +36,16 @@ class Program(NamedTuple):
     script: str
     arguments: Tuple[str, ...] = ()
     loops: int = 1
-    task: int = 0
+    warmups: int = 1
+    values: int = 3
 
 
-def command_of(program: Program, configuration: Configuration, python: str, directory: str, values: int) -> List[str]:
+def command_of(program: Program, configuration: Configuration, python: str, directory: str) -> List[str]:
     if program.kind == "pyperf":
-        arguments = ["--worker", "--worker-task=%d" % program.task, "--loops=%d" % program.loops, "--warmups=1",
+        loops, warmups, values = program.loops, program.warmups, program.values
+        if configuration.slow:
+            loops, warmups, values = max(1, loops // 16), 0, 1  # pyperf's values are of one loop
+        arguments = ["--worker", "--worker-task=0", "--loops=%d" % loops, "--warmups=%d" % warmups,
                      "--values=%d" % values, "--output", os.path.join(directory, "values.json"), *program.arguments]
     else:
         arguments = [*program.arguments, str(program.loops)]
@@ -93,9 +97,8 @@ def describe(status: int, err: str) -> str:
 
 
 class Runner:
-    def __init__(self, venvs: Venvs, values: int = 3, timeout: float = 120.0) -> None:
+    def __init__(self, venvs: Venvs, timeout: float = 120.0) -> None:
         self.venvs = venvs
-        self.values = values
         self.timeout = timeout
         self.sink = Sink()
         self._variables: Dict[str, Dict[str, str]] = {}
@@ -125,7 +128,7 @@ class Runner:
         variables = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         variables.update(self.variables(configuration), PYTHONHASHSEED=str(record["round"] + 1), PYTHONNOUSERSITE="1",
                          MPROFILE_BENCH_REPORT=directory, MPROFILE_BENCH_SINK=str(self.sink.port))  # fmt: skip
-        command = command_of(program, configuration, python, directory, self.values)
+        command = command_of(program, configuration, python, directory)
         begin = time.perf_counter()
         with open(os.path.join(directory, "stdout"), "w+", encoding="utf-8", errors="replace") as out, open(
             os.path.join(directory, "stderr"), "w+", encoding="utf-8", errors="replace"
@@ -161,27 +164,34 @@ class Runner:
         seed: int = 1,
         minutes: float = 0.0,
         after_round: Optional[Callable[[List[Record]], None]] = None,
+        spare_slow: bool = True,
     ) -> List[Record]:
-        """All of it, `rounds` times, or as often as fits into `minutes` (0: no limit; one round always runs)."""
+        """All of it, `rounds` times, or as often as fits into `minutes` (0: no limit; one round always runs).
+
+        With spare_slow, slow configurations run in the first round alone: forty times as long needs no median.
+        """
         shuffler = random.Random(seed)
         records: List[Record] = []
         failed: Set[Tuple[str, str]] = set()
         begin = time.perf_counter()
-        longest = 0.0
+        expected = 0.0
         for number in range(rounds):
             started = time.perf_counter()
-            if minutes and number and started - begin + longest > 60 * minutes:
+            if minutes and number and started - begin + expected > 60 * minutes:
                 break
             for program in shuffler.sample(list(programs), len(programs)):
                 for configuration in shuffler.sample(list(configurations), len(configurations)):
-                    if (program.name, configuration.name) in failed:
+                    spared = spare_slow and number > 0 and configuration.slow
+                    if spared or (program.name, configuration.name) in failed:
                         continue
                     record = self.run_once(program, configuration, number)
                     records.append(record)
                     if record["status"] != 0:
                         failed.add((program.name, configuration.name))
                         print("%s, %s: %s" % (program.name, configuration.name, record["error"]), file=sys.stderr)
-            longest = max(longest, time.perf_counter() - started)
+            slow = {configuration.name for configuration in configurations if configuration.slow}
+            expected = sum(record["wall"] for record in records
+                           if record["round"] == number and record["configuration"] not in slow)  # fmt: skip
             print("round %d of %d: %.0f s" % (number + 1, rounds, time.perf_counter() - started), file=sys.stderr)
             if after_round:
                 after_round(records)

@@ -19,7 +19,7 @@ from typing import Any, Awaitable, Callable, Dict, List
 from timing import say
 
 CLIENTS = 4
-WARM_UP = 200  # requests that are not counted
+WARM_UP = 100  # requests that are not counted
 
 
 def records(number: int) -> List[Dict[str, Any]]:
