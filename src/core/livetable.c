@@ -64,6 +64,13 @@ static int grow(struct mprof_livetable *table, struct mprof_arena *arena, struct
     return 0;
 }
 
+/* Entries of a shard for whose growth there is no memory. A search that finds nothing then looks at 130 places; with
+ * one free place left it would look at all. */
+static uint32_t most_entries(const struct mprof_shard *shard)
+{
+    return shard->capacity - (shard->capacity + 15) / 16;
+}
+
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         struct mprof_live *replaced)
 {
@@ -71,8 +78,8 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
     uint64_t hash = mprof_livetable_hash(address);
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     if (mprof_unlikely(shard->count >= shard->grow_at) && grow(table, arena, shard) != 0 &&
-        shard->count + 1 >= shard->capacity)
-        return -1; /* one place stays free, or a search would not end */
+        shard->count >= most_entries(shard))
+        return -1;
     uint32_t place = probe(shard, hash, address);
     if (mprof_unlikely(shard->entries[place].key != 0)) {
         *replaced = shard->entries[place];
