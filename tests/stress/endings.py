@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A process that ends in some way at some moment, while its threads allocate: what stress.py --exits starts many of.
 
-    python endings.py SEED DIRECTORY
+    [mprofile run -o DIRECTORY/profile.pb.gz] python endings.py SEED DIRECTORY
 
 plan() draws everything from the seed, so that who starts the process knows how it must end.
 """
@@ -33,6 +33,8 @@ ENDINGS = (
 #: In these the interpreter comes to its end, and with it a recording.
 ORDERLY = ("fall off", "sys.exit", "exception", "stop, then fall off", "sys.exit in a forked child")
 
+PROFILE = "profile.pb.gz"
+
 #: Longest until the ending is begun.
 SECONDS = 0.08
 
@@ -44,6 +46,8 @@ class Ending(NamedTuple):
     moment: float
     rate: int
     records: bool
+    #: Whether `mprofile run` starts it, and the profiler.
+    under_run: bool
     daemons: int
     joined: int
     #: Threads of C that allocate, and threads of Python that do without the GIL.
@@ -70,12 +74,14 @@ def plan(seed: int) -> Ending:
         "sys.exit in a forked child": number,
         "stop, then fall off": 0,
     }[kind]
+    under_run = draw.random() < 0.3
     return Ending(
         kind,
         status,
         draw.uniform(0, SECONDS),
         draw.choice((0, 0, 64, 4096)),
-        draw.random() < 0.6,
+        under_run or draw.random() < 0.5,
+        under_run,
         draw.choice((0, 0, 1, 3)),
         draw.choice((0, 0, 1, 2)),
         draw.choice((0, 0, 0, 2)),
@@ -144,9 +150,10 @@ def main() -> None:
     directory = sys.argv[2]
     if ending.last:
         atexit.register(last, ending.last)
-    mprofile.start(32, ending.rate)
-    if ending.records:
-        mprofile.start_recording(os.path.join(directory, "profile.pb.gz"), 0.01)
+    if not ending.under_run:
+        mprofile.start(32, ending.rate)
+        if ending.records:
+            mprofile.start_recording(os.path.join(directory, PROFILE), 0.01)
     for _ in range(ending.daemons):
         threading.Thread(target=objects, args=(None,), daemon=True).start()
     for _ in range(ending.joined):

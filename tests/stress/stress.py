@@ -148,7 +148,12 @@ def exits(seed: int, count: int, variables: Dict[str, str]) -> Iterator[str]:
             running = []
             for number in range(first, min(first + AT_ONCE, seed + count)):
                 path = stack.enter_context(directory())
-                process = start([os.path.join(HERE, "endings.py"), str(number), path], variables)
+                command = [os.path.join(HERE, "endings.py"), str(number), path]
+                ending = endings.plan(number)
+                if ending.under_run:
+                    rate = ["--sample-rate", str(ending.rate), "--every", "0.01"]
+                    command = ["-m", "mprofile", "run", *rate, "-o", os.path.join(path, endings.PROFILE), *command]
+                process = start(command, variables)
                 running.append((number, path, process))
             for number, path, process in running:
                 try:
@@ -175,10 +180,11 @@ def check_exit(ending: endings.Ending, path: str, process: subprocess.Popen[str]
     if not ending.records:
         return
     try:
-        profile = Profile.read(os.path.join(path, "profile.pb.gz"))
+        profile = Profile.read(os.path.join(path, endings.PROFILE))
     except (OSError, ValueError) as error:
         raise Failure("its profile: {}\n{}".format(error, err)) from None
-    if ending.kind in endings.ORDERLY and "mprofile: state=final" not in profile.comments:
+    orderly = ending.kind in endings.ORDERLY or (ending.kind == "SIGTERM from outside" and ending.under_run)
+    if orderly and "mprofile: state=final" not in profile.comments:
         raise Failure("its profile is not the last one: {}\n{}".format(profile.comments, err))
 
 
