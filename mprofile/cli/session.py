@@ -6,7 +6,10 @@ WHAT    begin() runs in the new interpreter before the program. It registers the
         (mprofile/recording.py) writes the profile all the while and at the end. Where FILE is no file (a pipe), it is
         written at the end only.
         SIGTERM, where nobody handles it, would end the process without atexit. If it is at its default it gets a
-        handler that writes the profile and then lets the default happen, so the status says what it always said.
+        handler that writes the profile and then lets the default happen, so the status says what it always said. While
+        the program computes in C for longer than a second no Python handler runs: then the recording's own thread
+        writes the last profile and ends the process, without a table. The first process of a container (pid 1) gets no
+        handler: the kernel spares it from SIGTERM's default, and so it is left.
 FORK    Only the process that began writes the file and says so. A forked child records into a file of its own, and
         gets SIGTERM's default back. Until it has it back the signal is blocked: the interpreter forgets what arrives in
         a child before that. Programs that are executed get the default from the kernel, and record into files of their
@@ -126,6 +129,7 @@ class Session:
         return "".join(line for _, line in sorted(lines))
 
     def on_sigterm(self, number: int, frame: Optional[FrameType]) -> None:
+        _core._spare()
         if self.writing and not (self.done or self.terminated):
             # The profile is half written: finish() ends the process when it is whole. A second signal does not wait.
             self.terminated = True
@@ -170,8 +174,9 @@ def begin(settings: Dict[str, Any]) -> None:
     """Start profiling this process as `settings` say (mprofile/cli/run.py makes them)."""
     session = Session(settings)
     atexit.register(session.finish)
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and session.pid != 1:
         signal.signal(signal.SIGTERM, session.on_sigterm)
+        _core._guard_signal(signal.SIGTERM)
         os.register_at_fork(
             before=session.before_fork,
             after_in_parent=session.after_fork_in_parent,

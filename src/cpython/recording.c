@@ -7,6 +7,8 @@
 
 #include "publish/publisher.h"
 
+#include <signal.h>
+
 static const double NANOSECONDS = 1e9;
 static const int64_t END_TIMEOUT = 30000000000;
 
@@ -95,6 +97,46 @@ static PyObject *recording_path(PyObject *module, PyObject *args)
     return PyBytes_FromString(path);
 }
 
+/* ---- a signal whose Python handler may never run ---- */
+
+static struct sigaction guarded;
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    mprof_publisher_doom(number);
+    if (guarded.sa_flags & SA_SIGINFO)
+        guarded.sa_sigaction(number, info, context);
+    else
+        guarded.sa_handler(number);
+}
+
+/* The interpreter's own handler is called as before; whoever sets another one later replaces ours with it. */
+static PyObject *guard_signal(PyObject *module, PyObject *args)
+{
+    int number;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "i:_guard_signal", &number))
+        return NULL;
+    if (sigaction(number, NULL, &guarded) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (guarded.sa_handler == SIG_DFL || guarded.sa_handler == SIG_IGN)
+        return PyErr_Format(PyExc_ValueError, "signal %d has no handler to guard", number);
+    struct sigaction ours = guarded;
+    ours.sa_flags |= SA_SIGINFO;
+    ours.sa_sigaction = on_signal;
+    if (sigaction(number, &ours, NULL) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return none();
+}
+
+static PyObject *spare(PyObject *module, PyObject *ignored)
+{
+    (void)module;
+    (void)ignored;
+    mprof_publisher_spare();
+    return none();
+}
+
 /* ---- around a fork; these keep the GIL ---- */
 
 /* Atomic: two threads may be on their way to fork at once. The world stops for one after the other, and whose turn is
@@ -151,6 +193,10 @@ static PyMethodDef functions[] = {
     {"_recording_info", recording_info, METH_NOARGS, PyDoc_STR("_recording_info() -> dict")},
     {"_recording_path", recording_path, METH_VARARGS,
      PyDoc_STR("_recording_path(path, pid) -> the path of another process of the recording")},
+    {"_guard_signal", guard_signal, METH_VARARGS,
+     PyDoc_STR("_guard_signal(number): if the signal's Python handler has not called _spare() within a second, the\n"
+               "recording's thread writes a last time and lets the signal's default action happen")},
+    {"_spare", spare, METH_NOARGS, PyDoc_STR("_spare(): the signal's Python handler has begun")},
     {"_recording_before_fork", before_fork, METH_O, PyDoc_STR("_recording_before_fork(later)")},
     {"_recording_after_fork_parent", after_fork_parent, METH_NOARGS, PyDoc_STR("_recording_after_fork_parent()")},
     {"_recording_after_fork_child", after_fork_child, METH_NOARGS, PyDoc_STR("_recording_after_fork_child()")},

@@ -30,11 +30,12 @@
 enum state { OFF, ON, PAUSED, STOPPING, LOST, DORMANT };
 
 /* Bits of the bell beside those of enum MPROF_BELL_. */
-enum { LEAVE = 4, FINAL = 8 };
+enum { LEAVE = 4, FINAL = 8, DOOMED = 16 };
 
 static const size_t STACK = 256 << 10;
 static const int64_t PAUSE_TIMEOUT = 100000000;
 static const int64_t START_TIMEOUT = 30000000000;
+static const int64_t GRACE = 1000000000;
 static const int64_t LONGEST_RETRY = 60000000000;
 static const double LEAST_GROWTH = 1 << 20;
 enum { REST = 4 };
@@ -50,6 +51,7 @@ static struct {
     uint32_t bell;  /* atomic */
     uint32_t ended; /* atomic; 1 when the thread is about to end; waited for */
     uint32_t first; /* atomic; 1 when the first publication of a start is over; waited for */
+    int doom;       /* atomic; the signal that is to end the process; 0: none */
 
     /* The thread's own, and of whoever starts it. */
     struct mprof_publication publication;
@@ -59,8 +61,9 @@ static struct {
     int64_t retry_ns;
     double high; /* the largest heap that was published since `high_ns`, which is at most every_ns ago */
     int64_t high_ns;
-    int result; /* of the last publication */
-    long pid;   /* of this process */
+    int64_t doomed_ns; /* when the thread saw `doom`; 0: it has not */
+    int result;        /* of the last publication */
+    long pid;          /* of this process */
 } publisher;
 
 /* ---- the thread ---- */
@@ -134,6 +137,41 @@ static bool leave(long tid, uint32_t bell)
     return leaves;
 }
 
+/* The default action, as if nobody had a handler: the process is gone, unless it is the first of its container, which
+ * the kernel spares; then a program without our handler would live on, too. */
+static void end_by(int number)
+{
+    struct sigaction by_default;
+    sigset_t set;
+    memset(&by_default, 0, sizeof by_default);
+    by_default.sa_handler = SIG_DFL;
+    (void)sigaction(number, &by_default, NULL);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, number);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    (void)kill(getpid(), number);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static void await_doom(long tid, uint32_t bell)
+{
+    int number = __atomic_load_n(&publisher.doom, __ATOMIC_SEQ_CST);
+    int64_t now = mprof_os_monotonic_ns();
+    if (number != 0 && publisher.doomed_ns == 0)
+        publisher.doomed_ns = now;
+    if (number != 0 && now < publisher.doomed_ns + GRACE) {
+        mprof_os_wait_for(&publisher.bell, bell, publisher.doomed_ns + GRACE - now);
+        return;
+    }
+    __atomic_fetch_and(&publisher.bell, ~(uint32_t)DOOMED, __ATOMIC_SEQ_CST);
+    publisher.doomed_ns = 0;
+    if (number == 0)
+        return;
+    publish(tid, true);
+    if (__atomic_exchange_n(&publisher.doom, 0, __ATOMIC_SEQ_CST) != 0)
+        end_by(number);
+}
+
 static void *run(void *unused)
 {
     long tid = (long)syscall(SYS_gettid);
@@ -151,6 +189,10 @@ static void *run(void *unused)
         }
         if (bell == 0) {
             mprof_os_wait(&publisher.bell, 0);
+            continue;
+        }
+        if (bell & DOOMED) {
+            await_doom(tid, bell);
             continue;
         }
         int64_t now = mprof_os_monotonic_ns();
@@ -206,6 +248,20 @@ static void tell(uint32_t bits)
     mprof_os_wake(&publisher.bell);
 }
 
+void mprof_publisher_doom(int signal)
+{
+    int saved = errno;
+    __atomic_store_n(&publisher.doom, signal, __ATOMIC_SEQ_CST);
+    tell(DOOMED);
+    errno = saved;
+}
+
+void mprof_publisher_spare(void)
+{
+    __atomic_store_n(&publisher.doom, 0, __ATOMIC_SEQ_CST);
+    mprof_os_wake(&publisher.bell);
+}
+
 /* The thread has said that it ends: what is left of it is a few instructions. */
 static void join_locked(void)
 {
@@ -236,6 +292,8 @@ static void after_fork_child(void)
     publisher.joined = true;
     publisher.info.running = false;
     publisher.info.tid = 0;
+    publisher.doom = 0;
+    publisher.doomed_ns = 0;
     mprof_file_after_fork();
     mprof_lock_reset(&publisher.lock);
 }

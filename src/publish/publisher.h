@@ -60,6 +60,12 @@ void mprof_publisher_resume(void);
 /* After it, in the child. Without a call the child publishes nothing. */
 void mprof_publisher_adopt(void);
 
+/* A signal is to end the process, and somebody was asked to see to it who may never come to it: unless
+ * mprof_publisher_spare is called within a second, the thread publishes a last time and lets the signal's default
+ * action happen. For signal handlers: async-signal-safe. Without a running thread nothing happens. */
+void mprof_publisher_doom(int signal);
+void mprof_publisher_spare(void);
+
 struct mprof_publisher_info {
     bool running;
     bool complete; /* stopped, with everything in the file */

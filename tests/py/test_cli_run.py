@@ -7,10 +7,12 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -279,6 +281,57 @@ def test_sigterm_writes_the_profile_and_kills(tmp_path: pathlib.Path) -> None:
     assert process.returncode == -signal.SIGTERM
     assert "mprofile: wrote out.pb.gz\n" in errors
     assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse.bytes > 500_000
+
+
+def test_sigterm_while_python_cannot_run_a_handler(tmp_path: pathlib.Path) -> None:
+    """A C function that looks at no signal. Without the profiler the process would be gone at once."""
+    process = start(
+        tmp_path,
+        """
+        kept = [bytearray(1000) for _ in range(1000)]
+        print("ready", flush=True)
+        sum(range(10**14))
+        """,
+    )
+    begin = time.monotonic()
+    finish(process, signal.SIGTERM)
+    assert process.returncode == -signal.SIGTERM
+    assert time.monotonic() - begin < 30  # a second, and what a busy machine adds
+    profile = Profile.read(str(tmp_path / "out.pb.gz"))
+    assert profile.totals().inuse.bytes > 500_000
+    assert "mprofile: state=final" in profile.comments
+
+
+def test_a_slow_handler_of_the_program_is_not_hurried(tmp_path: pathlib.Path) -> None:
+    process = start(
+        tmp_path,
+        """
+        import atexit, time
+        atexit.register(print, "said at the end", flush=True)
+        def slowly(end):
+            while time.monotonic() < end:
+                pass
+        import signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: [slowly(time.monotonic() + 3), sys.exit(5)])
+        print("ready", flush=True)
+        time.sleep(60)
+        """,
+    )
+    finish(process, signal.SIGTERM)
+    assert process.returncode == 5
+
+
+def test_the_first_process_of_a_container_stays_as_the_kernel_leaves_it(tmp_path: pathlib.Path) -> None:
+    isolate = ["unshare", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or subprocess.run([*isolate, "true"], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs unshare and the right to make a process namespace")
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGTERM); print(os.getpid(), 'lives on')"
+    done = subprocess.run(
+        [*isolate, *command("run", "-o", "out.pb.gz", "-c", code)],
+        cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "1 lives on\n"), done.stderr
+    assert "mprofile: wrote out.pb.gz\n" in done.stderr
 
 
 def test_a_handler_of_the_program_wins(tmp_path: pathlib.Path) -> None:
