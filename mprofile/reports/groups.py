@@ -159,7 +159,7 @@ def _of_functions(profile: Profile, name_of: Callable[[str, str], str], director
 
 
 def _of_threads(profile: Profile, stacks: List[Row]) -> List[Row]:
-    began = beginnings()
+    began = beginnings(profile)
     sums: Dict[Hashable, List[float]] = {}
     places: Dict[Hashable, Place] = {}
     for row in stacks:

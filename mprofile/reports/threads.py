@@ -18,10 +18,10 @@ LIMITS  Threads that began with the same function are one. Of a stack that was c
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from mprofile._core import FrameTuple
-from mprofile.profile import Place, Row
+from mprofile.profile import Place, Profile, Row
 
 __all__ = ["CUT", "MAIN", "NOTHING", "STARTING", "beginnings"]
 
@@ -55,19 +55,18 @@ _KINDS = {
 }
 
 
-def _function(frame: FrameTuple) -> str:
-    """The last part of its name."""
-    return (frame.name or "").rpartition(".")[2]
+def _last(name: Optional[str]) -> str:
+    """The last part of a function's name."""
+    return (name or "").rpartition(".")[2]
 
 
-def _kind(frame: FrameTuple) -> str:
-    name = frame.name or ""
-    if name == "<module>" or frame.filename.startswith("<frozen "):
+def _kind(name: Optional[str], filename: str) -> str:
+    if name == "<module>" or filename.startswith("<frozen "):
         return MAIN
     if name == "runtime.goexit":
         return _FIRST
-    function = _function(frame)
-    parts = frame.filename.split("/")
+    function = _last(name)
+    parts = filename.split("/")
     return _KINDS.get(("/".join(parts[-2:]), function)) or _KINDS.get((parts[-1], function), "")
 
 
@@ -76,18 +75,19 @@ def _still_starting(first: FrameTuple, last: FrameTuple, after: FrameTuple) -> b
     if after.filename == first.filename:
         return True
     inside = os.path.dirname(after.filename) == os.path.dirname(first.filename)
-    return inside and "run" not in (_function(last), _function(after))
+    return inside and "run" not in (_last(last.name), _last(after.name))
 
 
-def beginnings() -> Callable[[Row], Place]:
-    """Return a function that says of a stack where its thread began: filename, first line and name of a function; what
-    is in brackets has no file. It is for stacks that stay: it knows frames again by their ids."""
+def beginnings(profile: Profile) -> Callable[[Row], Place]:
+    """Return a function that says of a stack of the profile where its thread began: filename, first line and name of a
+    function; what is in brackets has no file. It is for stacks that stay: it knows frames again by their ids."""
     known: Dict[int, Tuple[str, Place]] = {}
+    processes = any(_kind(name, filename) == _PROCESS for name, filename, _ in profile.traces.functions())
 
     def look_up(frame: FrameTuple) -> Tuple[str, Place]:
         found = known.get(id(frame))
         if found is None:
-            kind = _kind(frame)
+            kind = _kind(frame.name, frame.filename)
             name = frame.name if kind in ("", MAIN, *_LEFT_OUT) else kind
             found = known[id(frame)] = (kind, (frame.filename, frame.firstlineno or 0, name))
         return found
@@ -98,19 +98,18 @@ def beginnings() -> Callable[[Row], Place]:
             return ("", 0, CUT)
         if frames == (("<unknown>", 0),):
             return ("", 0, NOTHING)
-        places = [look_up(frame) for frame in frames]
-        kinds = [kind for kind, _ in places]
-        first = 0
-        if _PROCESS in kinds:
-            first = len(kinds) - 1 - kinds[::-1].index(_PROCESS)
-        elif kinds[0] == MAIN:
+        starts = [at for at, frame in enumerate(frames) if look_up(frame)[0] == _PROCESS] if processes else []
+        first = starts[-1] if starts else 0
+        kind, place = look_up(frames[first])
+        if kind == MAIN:
             return ("", 0, MAIN)
-        at = first
-        if kinds[first] in _LEFT_OUT[:2]:
-            while at < len(kinds) and kinds[at] in _LEFT_OUT:
-                at += 1
-            if at == len(kinds) or _still_starting(frames[first], frames[at - 1], frames[at]):
-                return ("", 0, STARTING)
-        return places[at][1]
+        if kind not in (_FIRST, _PROCESS):
+            return place
+        for at in range(first + 1, len(frames)):
+            kind, place = look_up(frames[at])
+            if kind not in _LEFT_OUT:
+                still = _still_starting(frames[first], frames[at - 1], frames[at])
+                return ("", 0, STARTING) if still else place
+        return ("", 0, STARTING)
 
     return began
