@@ -31,7 +31,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all dist clean
+.PHONY: help build demo test test-c test-py test-web picture test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -147,9 +147,9 @@ test-all: $(TOOLS) ## Python tests with every CPython on this machine
 test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, debootstrap)
 	$(PYTHON) tools/debian_sid.py
 
-dist: $(TOOLS) ## source archive and wheel in dist/
-	$(BIN)/python -m pip install -q build
-	$(BIN)/python -m build
+wheels: $(TOOLS) ## source archive and a manylinux wheel for every CPython here, each tried out, in dist/
+	$(BIN)/python -m pip install -q -r tools/requirements-wheels.txt
+	$(BIN)/python tools/wheels.py
 
 clean: ## remove all that was built or installed here
 	rm -rf $(VENV) $(BUILD) dist .pytest_cache .mypy_cache .ruff_cache

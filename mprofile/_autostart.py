@@ -11,6 +11,7 @@ MPROFILE_RECORD_FRAMES        most frames kept of a stack (default: 128)
 MPROFILE_RECORD_EVERY         least seconds between two writes (default: 1)
 MPROFILE_RECORD_HISTORY       directory for profiles over time; not set: none
 MPROFILE_RECORD_HISTORY_SIZE  most bytes of it (default: 128M)
+MPROFILE_RECORD_ANONYMOUS     1: neither command line nor directory go into the files
 
 What cannot be used is named in one line on stderr, and the program runs on without.
 """
@@ -27,8 +28,9 @@ FRAMES = "MPROFILE_RECORD_FRAMES"
 EVERY = "MPROFILE_RECORD_EVERY"
 HISTORY = "MPROFILE_RECORD_HISTORY"
 HISTORY_SIZE = "MPROFILE_RECORD_HISTORY_SIZE"
+ANONYMOUS = "MPROFILE_RECORD_ANONYMOUS"
 
-NAMES = (RECORD, RATE, FRAMES, EVERY, HISTORY, HISTORY_SIZE)
+NAMES = (RECORD, RATE, FRAMES, EVERY, HISTORY, HISTORY_SIZE, ANONYMOUS)
 
 #: In the process that `mprofile run` itself makes, its own start comes first (mprofile/cli/session.py).
 RUN = "MPROFILE_RUN"

@@ -171,10 +171,12 @@ def is_file_name(path: bytes) -> bool:
 
 
 def describe(command: Optional[str] = None) -> List[str]:
-    """What a report says about the process, one `mprofile: key=value` each."""
+    """What a report says about the process, one `mprofile: key=value` each, in anonymous files only the interpreter."""
     names = {"cpython": "CPython"}
     name = names.get(sys.implementation.name, sys.implementation.name)
     comments = ["mprofile: interpreter={} {}".format(name, sys.version.split()[0])]
+    if os.environ.get("MPROFILE_RECORD_ANONYMOUS", "0") not in ("", "0"):
+        return comments
     if command is None:
         command = _command_line()
     if command:

@@ -157,6 +157,11 @@ def make_parser() -> Parser:
         metavar="SIZE",
         help="most bytes of all profiles in DIR, the oldest go first; 0: no bound (default: %(default)s)",
     )
+    parser.add_argument(
+        "--anonymous",
+        action="store_true",
+        help="leave the command line and the directory out of the files (functions and their files stay)",
+    )
     return parser
 
 
@@ -232,6 +237,7 @@ def main(arguments: Sequence[str]) -> int:
         "output": os.path.join(here, output),
         "shown": output,
         "command": program.words(),
+        "anonymous": options.anonymous,
     }
     command = [sys.executable, *interpreter_options(), *program.words()]
     try:

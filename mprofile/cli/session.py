@@ -31,7 +31,7 @@ from typing import Any, Dict, List, Optional
 
 import mprofile
 from mprofile import _core, recording
-from mprofile._autostart import NAMES, variables
+from mprofile._autostart import ANONYMOUS, NAMES, variables
 from mprofile.profile import Profile
 from mprofile.reports import table
 
@@ -61,9 +61,11 @@ class Session:
             # MPROFILERATE in the environment may have started it already; what was asked for here counts.
         mprofile.stop()
         mprofile.start(max_frames=frames, sample_rate=rate)
+        for name in NAMES:
+            os.environ.pop(name, None)
+        if settings["anonymous"]:
+            os.environ[ANONYMOUS] = "1"
         if self.recorded:
-            for name in NAMES:
-                os.environ.pop(name, None)
             os.environ.update(variables(self.output, rate, frames, every, history, history_size))
             recording.begin(self.output, every, recording.GROWTH, history, history_size, self.comments())
 

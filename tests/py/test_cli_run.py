@@ -283,6 +283,26 @@ def test_sigterm_writes_the_profile_and_kills(tmp_path: pathlib.Path) -> None:
     assert Profile.read(str(tmp_path / "out.pb.gz")).totals().inuse.bytes > 500_000
 
 
+def test_anonymous_files_name_no_command_and_no_directory(tmp_path: pathlib.Path) -> None:
+    code = """
+        import os, subprocess, sys
+        kept = [bytearray(1000) for _ in range(1000)]
+        subprocess.run([sys.executable, "-c", "kept = [bytearray(1000) for _ in range(1000)]", "secret-of-the-child"])
+        """
+    (tmp_path / "program.py").write_text(textwrap.dedent(code))
+    for options, files in ([], 2), (["--anonymous"], 2):
+        done = execute(command("run", *options, "-o", "out.pb.gz", "program.py", "secret-word"), tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = sorted(tmp_path.glob("out*.pb.gz"))
+        assert len(found) == files
+        told = ["\n".join(Profile.read(str(path)).comments) for path in found]
+        assert all(("secret" in text) == (not options) for text in told), told
+        assert all(("mprofile: directory=" in text) == (not options) for text in told), told
+        assert all("mprofile: interpreter=CPython " in text for text in told), told
+        for path in found:
+            path.unlink()
+
+
 def test_sigterm_while_python_cannot_run_a_handler(tmp_path: pathlib.Path) -> None:
     """A C function that looks at no signal. Without the profiler the process would be gone at once."""
     process = start(
