@@ -13,7 +13,7 @@
  *         at once. Removal shifts later entries back, so there are no tombstones and the table stays as fast as it
  *         was.
  * LOCKS   the caller's.
- * MEMORY  the caller's arena. When a shard cannot grow it fills up to its last free place, then put fails. */
+ * MEMORY  the caller's arena. When a shard cannot grow it fills up to 15/16, then put fails. */
 #ifndef MPROF_CORE_LIVETABLE_H
 #define MPROF_CORE_LIVETABLE_H
 

@@ -486,5 +486,10 @@ PyMODINIT_FUNC PyInit__frames_probe(void);
 
 PyMODINIT_FUNC PyInit__frames_probe(void)
 {
-    return PyModule_Create(&probe_module);
+    PyObject *module = PyModule_Create(&probe_module);
+#ifdef Py_GIL_DISABLED
+    if (module && PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED) < 0)
+        Py_CLEAR(module);
+#endif
+    return module;
 }

@@ -32,6 +32,15 @@ TIMEOUT = 60.0
 
 RAW, MEM, OBJ = 0, 1, 2
 
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+
+def large_from(domain: int) -> int:
+    """The domain whose allocator has the blocks of some kilobytes that `domain` gives out: RAW, for pymalloc passes
+    them on. Without a GIL there is mimalloc instead, which passes on nothing."""
+    return domain if FREE_THREADED else RAW
+
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -8,10 +8,19 @@ that forgets the old block only afterwards forgets the other thread's.
 from __future__ import annotations
 
 import pytest
-from harness import MEM, OBJ, RAW, blocks, isolated, recording
+from harness import MEM, OBJ, RAW, blocks, isolated, large_from, recording
 
 OLD, OTHER, NEW = 5003, 6007, 7001
 EVERYTHING = [0, 2]  # at a rate of 2 bytes a block of some kilobytes is a sample for certain (1 - exp(-2500))
+
+
+def has_had_a_thread() -> None:
+    """The first thread but the main one stops the world where there is no GIL. That must not be the one in C."""
+    import threading
+
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
 
 
 @pytest.mark.parametrize("rate", EVERYTHING)
@@ -21,17 +30,18 @@ def test_hazard_01_realloc_forgets_the_old_block_first(domain: int, rate: int) -
     import _hazard_below as below
     import _hazard_mem as mem
 
-    below.install(RAW)
+    below.install(large_from(domain))
+    has_had_a_thread()
     with recording(sample_rate=rate):
         old = mem.malloc(domain, OLD)
-        below.hand_over(old, OTHER)
+        below.hand_over(old, OTHER, large_from(domain))
         new = mem.realloc(domain, old, NEW)
         other = below.handed_over()
         assert other == old and new != old
         assert [block.size for block in blocks(OLD, OTHER, NEW)].count(OLD) == 0
         assert len(blocks(OTHER)) == 1
         assert len(blocks(NEW)) == 1
-        mem.free(RAW, other)
+        mem.free(large_from(domain), other)
         mem.free(domain, new)
         assert blocks(OLD, OTHER, NEW) == []
 
@@ -43,16 +53,17 @@ def test_hazard_03_free_forgets_the_block_first(domain: int, rate: int) -> None:
     import _hazard_below as below
     import _hazard_mem as mem
 
-    below.install(RAW)
+    below.install(large_from(domain))
+    has_had_a_thread()
     with recording(sample_rate=rate):
         old = mem.malloc(domain, OLD)
-        below.hand_over(old, OTHER)
+        below.hand_over(old, OTHER, large_from(domain))
         mem.free(domain, old)
         other = below.handed_over()
         assert other == old
         assert blocks(OLD) == []
         assert len(blocks(OTHER)) == 1
-        mem.free(RAW, other)
+        mem.free(large_from(domain), other)
         assert blocks(OTHER) == []
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List
 
 import pytest
-from harness import blocks, isolated, recording
+from harness import FREE_THREADED, blocks, isolated, recording
 
 GROUPS, GROUP = 100, 1000
 KEPT = 3000
@@ -21,6 +21,14 @@ def generated(group: int, count: int) -> List[Callable[[], Any]]:
     code = "".join("def made_{}():\n    return bytearray(5000)\n".format(i) for i in range(count))
     exec(compile(code, "<generated {}>".format(group), "exec"), scope)
     return [scope["made_{}".format(i)] for i in range(count)]
+
+
+def collect_code(turn: int) -> None:
+    """Where there is no GIL only the collector frees code, whose references it counts by itself."""
+    if FREE_THREADED and turn % 10 == 0:
+        import gc
+
+        gc.collect()
 
 
 @pytest.mark.parametrize("rate", [0, 1000])
@@ -115,6 +123,7 @@ def test_hazard_14_address_of_a_code_object_used_again(rate: int) -> None:
             addresses.add(id(function.__code__))
             kept.append(function())
             del scope, function
+            collect_code(i)
         assert len(addresses) < 500  # they were used again
         assert sorted(block.names[0] for block in blocks(5003)) == ["made_{:04d}".format(i) for i in range(1000)]
 
@@ -135,6 +144,7 @@ def test_hazard_14_same_names_another_line(rate: int) -> None:
             addresses.add(id(function.__code__))
             kept.append(function())
             del scope, function
+            collect_code(i)
         assert len(addresses) < 250
         lines = sorted(block.frames[0][1] for block in blocks(5003))
         assert lines == sorted(i % 50 + 2 for i in range(500))

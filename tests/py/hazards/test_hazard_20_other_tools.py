@@ -11,9 +11,11 @@ import tempfile
 from typing import Any, List, Tuple
 
 import pytest
-from harness import RAW, blocks, finish, isolated, recording, run, start
+from harness import FREE_THREADED, RAW, blocks, finish, isolated, recording, run, start
 
 ALLOCATORS = ["malloc", "debug", "pymalloc", "malloc_debug", "pymalloc_debug"]
+if FREE_THREADED:
+    ALLOCATORS = ["mimalloc", "debug", "mimalloc_debug"]
 
 # Prints every block that the program below made: its size and its stack.
 COMPARED = """

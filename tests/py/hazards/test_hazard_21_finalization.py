@@ -57,7 +57,7 @@ def test_hazard_21_a_detached_threads_state_is_freed(rate: int) -> None:
             threading.Thread(target=foreign.for_ever, args=(100,), daemon=True).start()
         time.sleep(0.05)
         """.format(rate)
-    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="malloc_debug") for _ in range(6)]
+    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="debug") for _ in range(6)]
     for process in processes:
         finish(process)
 
@@ -110,7 +110,7 @@ def test_hazard_21_a_start_in_the_last_handler(rate: int) -> None:
         for _ in range(2):
             threading.Thread(target=foreign.for_ever, args=(100,), daemon=True).start()
         """.format(rate)
-    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="malloc_debug") for _ in range(6)]
+    processes = [start([sys.executable, "-c", code], PYTHONMALLOC="debug") for _ in range(6)]
     for process in processes:
         finish(process)
 
@@ -146,7 +146,9 @@ def test_hazard_21_an_interpreter_twice_in_a_process() -> None:
         """
     with tempfile.TemporaryDirectory() as here:
         program = os.path.join(here, "embed")
-        libraries = (sysconfig.get_config_var("LIBS") or "").split()
+        # The second and third are for a libpython that is an archive: extensions then find Python in the program.
+        names = ("LIBS", "SYSLIBS", "LINKFORSHARED")
+        libraries = " ".join(sysconfig.get_config_var(name) or "" for name in names).split()
         try:
             compile_c(
                 "embed.c",

@@ -11,15 +11,15 @@
  *             refuse(size, times)     refuse so many requests for just so many bytes
  *             grudge(address)         realloc(address, 0) frees the block and returns NULL
  *             pretend(on)             serve any request of 2^30 bytes and more with 64 bytes, one that overflows too
- *             hand_over(address, size)  when the block at `address` comes back by realloc or free, a thread of another
- *                                     make asks PyMem_RawMalloc for `size` bytes before realloc or free returns, and
- *                                     gets that very address
+ *             hand_over(address, size, domain=RAW)  when the block at `address` comes back by realloc or free, a thread of
+ *                                     another make asks `domain` for `size` bytes before realloc or free returns, and
+ *                                     gets that very address; a domain but RAW only where there is no GIL
  *             slot(size)              serve a request for just so many bytes with a place of the calling thread's own,
  *                                     without the C library, whose locks fork holds
  *             free_inside(size, address)  while the next request for `size` bytes is served, PyMem_RawFree(address)
  *
  * WHY     These things happen once in a million times with a real allocator.
- * LOCKS   the tests arm it in one thread with the GIL; the hooks read what was armed.
+ * LOCKS   the tests arm it in one thread; the hooks read what was armed.
  * MEMORY  passes everything on. Below PYTHONMALLOC=debug it must not be installed for pretend: debug hooks write the
  *         last bytes of a block. */
 #include <Python.h>
@@ -65,7 +65,8 @@ static struct {
     size_t size;   /* of the other thread's request */
     void *spare;   /* what its request gets */
     void *got;     /* what it got */
-    bool late;     /* it did not come back in time */
+    int domain;
+    bool late; /* it did not come back in time */
     sem_t done;
 } other;
 
@@ -74,8 +75,16 @@ static _Thread_local bool is_other;
 static void *other_thread(void *unused)
 {
     (void)unused;
-    is_other = true;
-    other.got = PyMem_RawMalloc(other.size);
+    if (other.domain == PYMEM_DOMAIN_RAW) {
+        is_other = true;
+        other.got = PyMem_RawMalloc(other.size);
+    } else {
+        PyGILState_STATE state = PyGILState_Ensure();
+        is_other = true;
+        other.got = other.domain == PYMEM_DOMAIN_MEM ? PyMem_Malloc(other.size) : PyObject_Malloc(other.size);
+        is_other = false;
+        PyGILState_Release(state);
+    }
     sem_post(&other.done);
     return NULL;
 }
@@ -264,9 +273,11 @@ static PyObject *arm_hand_over(PyObject *module, PyObject *args)
 {
     unsigned long long address;
     unsigned long long size;
+    int domain = PYMEM_DOMAIN_RAW;
     (void)module;
-    if (!PyArg_ParseTuple(args, "KK", &address, &size))
+    if (!PyArg_ParseTuple(args, "KK|i", &address, &size, &domain))
         return NULL;
+    other.domain = domain;
     sem_init(&other.done, 0, 0);
     other.late = false;
     other.got = NULL;
@@ -311,10 +322,18 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyModuleDef_Slot slots[] = {
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "_hazard_below",
     .m_methods = methods,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__hazard_below(void)
