@@ -16,7 +16,7 @@ STRESS = pathlib.Path(__file__).resolve().parents[1] / "stress" / "stress.py"
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--seed", "202", "--seconds", "6"],
+        ["--seed", "4", "--seconds", "8"],
         ["--seed", "1", "--forks", "100"],
         ["--seed", "1", "--exits", "12"],
     ],

@@ -138,7 +138,8 @@ def main() -> None:
     if path is not None:
         assert mprofile.stop_recording()
         assert "mprofile: state=final" in Profile.read(path).comments
-    print("{} forks, {}, {} drops".format(forks, "exact" if exact else "sampled", drops))
+    kind = ("exact" if exact else "sampled") + (", to a file" if path else "")
+    print("{} forks, {}, {} drops".format(forks, kind, drops))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ import mixture  # noqa: E402
 from mprofile.profile import Profile  # noqa: E402
 
 #: Seconds that one process of the mixture works, and that any process may take beyond what it was told.
-ROUND = 6.0
+ROUND = 5.0
 PATIENCE = 120.0
 AT_ONCE = 2
 
