@@ -13,7 +13,8 @@ MPROFILE_RECORD_HISTORY       directory for profiles over time; not set: none
 MPROFILE_RECORD_HISTORY_SIZE  most bytes of it (default: 128M)
 MPROFILE_RECORD_ANONYMOUS     1: neither command line nor directory go into the files
 
-What cannot be used is named in one line on stderr, and the program runs on without.
+What cannot be used is named in one line on stderr, and the program runs on without. An interpreter that was told to
+ignore its environment (-E, -I) does not look at them.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def variables(
 def start() -> bool:
     """Start the profiler and the recording if the environment says so. Returns whether it did; never raises."""
     path = os.environ.get(RECORD, "")
-    if not path or RUN in os.environ:
+    if not path or RUN in os.environ or sys.flags.ignore_environment:
         return False
     try:
         _start(path)

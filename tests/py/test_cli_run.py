@@ -264,7 +264,10 @@ def finish(process: "subprocess.Popen[str]", number: int) -> str:
         return process.communicate(timeout=10)[1]
     except subprocess.TimeoutExpired:
         process.send_signal(number)
-        return process.communicate(timeout=50)[1]
+        try:
+            return process.communicate(timeout=50)[1]
+        finally:
+            process.kill()
 
 
 def test_sigterm_writes_the_profile_and_kills(tmp_path: pathlib.Path) -> None:

@@ -168,6 +168,17 @@ def test_environment(tmp_path: pathlib.Path) -> None:
     assert not (tmp_path / "h.pb.gz").exists()
 
 
+@pytest.mark.parametrize("option", ["-E", "-I"])
+def test_an_interpreter_that_ignores_its_environment_records_nothing(tmp_path: pathlib.Path, option: str) -> None:
+    """Programs with more rights than their caller start so: the caller does not choose a file for them to write."""
+    environment = dict(os.environ, MPROFILE_RECORD=str(tmp_path / "h.pb.gz"))
+    words = [sys.executable, option, "-c", "import sys; print('mprofile.recording' in sys.modules)"]
+    for options, loaded in ([words[0], *words[2:]], "True"), (words, "False"):
+        done = subprocess.run(options, env=environment, stdout=subprocess.PIPE, universal_newlines=True, timeout=60)
+        assert done.stdout == loaded + "\n"
+    assert len(os.listdir(str(tmp_path))) == 1
+
+
 @pytest.mark.parametrize(
     "environment, words",
     [
