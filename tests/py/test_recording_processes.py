@@ -172,7 +172,7 @@ def test_environment(tmp_path: pathlib.Path) -> None:
 def test_an_interpreter_that_ignores_its_environment_records_nothing(tmp_path: pathlib.Path, option: str) -> None:
     """Programs with more rights than their caller start so: the caller does not choose a file for them to write."""
     environment = dict(os.environ, MPROFILE_RECORD=str(tmp_path / "h.pb.gz"))
-    words = [sys.executable, option, "-c", "import sys; print('mprofile.recording' in sys.modules)"]
+    words = [sys.executable, option, "-c", "import mprofile; print(mprofile.is_tracing())"]
     for options, loaded in ([words[0], *words[2:]], "True"), (words, "False"):
         done = subprocess.run(options, env=environment, stdout=subprocess.PIPE, universal_newlines=True, timeout=60)
         assert done.stdout == loaded + "\n"
