@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import sysconfig
 from array import array
 from typing import Any, Callable, Dict
 
@@ -16,6 +17,10 @@ import pytest
 from mprofile import _core
 
 testcapi = pytest.importorskip("_testcapi", reason="this Python was built without its test modules")
+pytestmark = pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+    reason="without a GIL PyList_New() itself corrupts the heap when it finds no memory (gh-152125)",
+)
 
 RAW = [(0, i % 7, (("f%d.py" % (i % 5), i % 4), ("\u00e9.py", i % 3)), 2) for i in range(60)]
 GIVEN = RAW if sys.version_info >= (3, 9) else [trace[:3] for trace in RAW]

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""What sampling costs when several threads allocate at once: an allocation storm, profiled and not, by threads.
+
+    python3 benchmarks/scaling.py                                   with this interpreter
+    python3 benchmarks/scaling.py --python .../bin/python3.13t      with another, which has mprofile installed
+
+Each thread makes and frees objects of a few sizes, the same number whatever the number of threads. One process for each
+measurement; rounds are interleaved, unprofiled and profiled one after the other, so that what else the machine does
+meets both alike. Printed are medians over the rounds: nanoseconds of wall time an allocation of one thread, and the
+ratio of the profiled round to the unprofiled one beside it. With a GIL the time grows with the threads; without one it
+should stay what it is for one thread, as long as there are processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from typing import Dict, List, Optional, Sequence, Tuple
+
+RATE = 512 * 1024
+
+STORM = """
+import json, sys, threading, time
+threads, count, rate = map(int, sys.argv[1:])
+if rate:
+    import mprofile
+    mprofile.start(sample_rate=rate)
+
+# Nothing here is shared between threads, not even a class, whose references 3.13 counts with an atomic instruction.
+def storm(count):
+    kept = [None] * 64
+    for i in range(count // 4):
+        kept[i & 63] = b"x" * 100
+        b"y" * 300
+        kept[i & 63] = [None] * 20   # two: the list and its items
+
+def work(gate, count):
+    storm(1000)
+    gate.wait()
+    storm(count)
+    gate.wait()
+
+gate = threading.Barrier(threads + 1)
+workers = [threading.Thread(target=work, args=(gate, count)) for _ in range(threads)]
+for worker in workers:
+    worker.start()
+gate.wait()
+start = time.perf_counter()
+gate.wait()
+seconds = time.perf_counter() - start
+for worker in workers:
+    worker.join()
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print(json.dumps({"ns": seconds / count * 1e9, "gil": bool(gil), "version": sys.version.split()[0]}))
+"""
+
+
+def measure(python: str, threads: int, count: int, rate: int) -> Dict[str, object]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MPROFILE"))}
+    if "PYTHONPATH" in os.environ:
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    done = subprocess.run(
+        [python, "-c", STORM, str(threads), str(count), str(rate)],
+        cwd=tempfile.gettempdir(),  # not the source tree, whose package has no extension module
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    if done.returncode != 0:
+        sys.exit("scaling: {} failed ({}):\n{}".format(python, done.returncode, done.stderr))
+    result = json.loads(done.stdout)
+    assert isinstance(result, dict)
+    return result
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default=sys.executable, help="interpreter with mprofile installed (default: this)")
+    parser.add_argument("--threads", default="1,2,4,8", help="numbers of threads (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--count", type=int, default=400000, help="allocations of each thread (default: %(default)s)")
+    parser.add_argument("--rate", type=int, default=RATE, help="mean bytes between samples (default: %(default)s)")
+    options = parser.parse_args(argv)
+    counts = [int(part) for part in options.threads.split(",")]
+    pairs: Dict[int, List[Tuple[float, float]]] = {threads: [] for threads in counts}
+    facts: Dict[str, object] = {}
+    for _ in range(options.rounds):
+        for threads in counts:
+            facts = measure(options.python, threads, options.count, 0)
+            plain = facts["ns"]
+            profiled = measure(options.python, threads, options.count, options.rate)["ns"]
+            assert isinstance(plain, float) and isinstance(profiled, float)
+            pairs[threads].append((plain, profiled))
+    print(
+        "CPython {}, {}, {} processors, one sample in {} bytes, {} rounds".format(
+            facts["version"],
+            "with a GIL" if facts["gil"] else "without a GIL",
+            os.cpu_count(),
+            options.rate,
+            options.rounds,
+        )
+    )
+    print("threads  plain ns  profiled ns  ratio  speed-up plain  profiled")
+    first = [statistics.median(column) for column in zip(*pairs[counts[0]])]
+    for threads in counts:
+        plain, profiled = (statistics.median(column) for column in zip(*pairs[threads]))
+        ratio = statistics.median(each[1] / each[0] for each in pairs[threads])
+        # Work done in a given time, against the first row.
+        gains = [before / now * threads / counts[0] for before, now in zip(first, (plain, profiled))]
+        print("{:7}  {:8.1f}  {:11.1f}  {:5.3f}  {:14.2f}  {:8.2f}".format(threads, plain, profiled, ratio, *gains))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
