@@ -181,6 +181,12 @@ static int step_down(struct mprof_recorder *r, uint32_t parent, const struct mpr
     return 0;
 }
 
+/* With one branch. */
+static inline bool same_frame(const struct mprof_rawframe *a, const struct mprof_rawframe *b)
+{
+    return (((uintptr_t)a->code ^ (uintptr_t)b->code) | (a->offset ^ b->offset)) == 0;
+}
+
 /* Stack record of the capture in the thread's current buffer. -1: no memory. */
 static int find_stack(struct mprof_recorder *r, struct mprof_thread *thread, uint32_t count, const void *more,
                       uint32_t *stack)
@@ -195,8 +201,7 @@ static int find_stack(struct mprof_recorder *r, struct mprof_thread *thread, uin
         uint32_t same = 0;
         if (thread->epoch == epoch) {
             uint32_t limit = count < thread->path_length ? count : thread->path_length;
-            while (same < limit && frames[-1 - (int64_t)same].code == last[-1 - (int64_t)same].code &&
-                   frames[-1 - (int64_t)same].offset == last[-1 - (int64_t)same].offset)
+            while (same < limit && same_frame(&frames[-1 - (int64_t)same], &last[-1 - (int64_t)same]))
                 same++;
         }
         node = same ? path[same - 1] : 0;
@@ -424,6 +429,13 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
     }
     walk_done(thread, attached);
     mprof_recorder_unlock(r);
+}
+
+void mprof_recorder_refused(void)
+{
+    struct mprof_thread *thread = mprof_tls.thread;
+    if (!mprof_tls.busy && ready(&mprof_recorder, thread))
+        mprof_sampler_set(mprof_sampler_gap(&thread->rng, thread->rate));
 }
 
 void mprof_recorder_reuse(bool attached, uintptr_t address)

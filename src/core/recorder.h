@@ -81,6 +81,9 @@ static inline bool mprof_recorder_is_exact(void)
 /* Reports a block that the base allocator has just given out and the fast path did not pass: decides whether it is a
  * sample, draws the next gap, records it. `attached` as in source.h. */
 void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size);
+/* Reports that the base allocator refused what the fast path did not pass. The gap was shorter than the request, which
+ * the blocks after it must not know: draws another. */
+void mprof_recorder_refused(void);
 
 /* Reports that a block is about to be given back. */
 void mprof_recorder_remove(uintptr_t address);

@@ -3,7 +3,8 @@
  *
  * Two sets of functions a domain, from one template. The sampled set passes what the countdown lets pass. The general
  * set reports everything while the recorder is in exact mode, and counts down otherwise, because another tool may keep
- * a set in place after our stop and into our next start.
+ * a set in place after our stop and into our next start. For the same reason the slow ways of the sampled set know exact
+ * mode; all requests go these, for the countdown is 0 then.
  *
  * PyMem_SetAllocator copies five words, and callers read function and context separately, without a lock. So any
  * function may meet any context: ours ignore it, and we install with the context of the allocator below, which is what
@@ -86,14 +87,21 @@ MPROF_INLINE size_t product(size_t count, size_t size)
     return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
 }
 
+/* The allocator below; of the sampled set it is the same for ever, at a fixed address. */
+MPROF_INLINE const PyMemAllocatorEx *below_of(PyMemAllocatorDomain domain, bool general)
+{
+    return general ? base(domain) : &first[domain];
+}
+
 /* Everything that the fast path does not pass. Its arguments travel in registers, so that the fast path stores nothing.
  */
 static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind, void *old, size_t count, size_t size,
-                                     bool exact)
+                                     bool general)
 {
     const struct request asked = {kind, old, count, size};
     const struct request *request = &asked;
-    const PyMemAllocatorEx *allocator = base(domain);
+    const PyMemAllocatorEx *allocator = below_of(domain, general);
+    bool exact = mprof_recorder_is_exact();
     bool attached = domain != PYMEM_DOMAIN_RAW;
     if (mprof_unlikely(mprof_tls.probe)) {
         mprof_tls.probe |= 2u << domain;
@@ -106,31 +114,26 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
     if (mprof_tls.nested && !taken.found)
         return pass_on(allocator, request);
 
-    uint64_t countdown = mprof_tls.countdown;
+    uint64_t countdown = mprof_sampler_countdown();
     uint32_t nested = mprof_tls.nested;
     mprof_tls.nested = attached && exact;
     if (!exact)
-        mprof_tls.countdown = MPROF_COUNTDOWN_NEVER;
+        mprof_sampler_set(MPROF_COUNTDOWN_NEVER);
     void *block = pass_on(allocator, request);
     mprof_tls.nested = nested;
-    mprof_tls.countdown = countdown;
+    mprof_sampler_set(countdown);
 
     if (taken.found && (block || request->size == 0))
         mprof_recorder_settle(&taken);
-    if (block) {
-        size_t bytes = kind == CALLOC ? product(count, size) : size;
-        if (exact || !mprof_sampler_pass_any(bytes))
-            mprof_recorder_add(attached, (uintptr_t)block, bytes);
-    } else if (taken.found && request->size != 0) {
+    size_t bytes = kind == CALLOC ? product(count, size) : size;
+    bool passes = !exact && mprof_sampler_pass_any(bytes);
+    if (block && !passes)
+        mprof_recorder_add(attached, (uintptr_t)block, bytes);
+    else if (!block && !passes && !exact)
+        mprof_recorder_refused();
+    if (!block && taken.found && request->size != 0)
         mprof_recorder_restore(&taken); /* the old block lives on; realloc(p, 0) has given it back */
-    }
     return block;
-}
-
-/* The allocator below, for the fast path: of the sampled set, two words at a fixed address. */
-MPROF_INLINE const PyMemAllocatorEx *below_of(PyMemAllocatorDomain domain, bool general)
-{
-    return general ? base(domain) : &first[domain];
 }
 
 /* Whether a malloc or calloc may be passed on at once, unrecorded; counts it then. pymalloc asks RAW for 0 bytes. */
@@ -155,8 +158,7 @@ MPROF_INLINE void *pass_on_alone(const PyMemAllocatorEx *allocator, const struct
 /* What `pass` refuses: a request that may nest, or one to be recorded. */
 MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kind, void *old, size_t count, size_t size)
 {
-    bool exact = general && mprof_recorder_is_exact();
-    if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !exact) {
+    if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !mprof_recorder_is_exact()) {
         const struct request request = {kind, old, count, size};
         size_t bytes = kind == CALLOC ? product(count, size) : size;
         bytes += bytes == 0;
@@ -164,7 +166,7 @@ MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kin
         if (mprof_likely(bytes <= countdown))
             return pass_on_alone(below_of(domain, general), &request, countdown - bytes);
     }
-    return allocate(domain, kind, old, count, size, exact);
+    return allocate(domain, kind, old, count, size, general);
 }
 
 /* The functions as Python calls them. X(name, domain, whether it is of the general set)
@@ -199,7 +201,7 @@ MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kin
     {                                                                                                                  \
         (void)ctx;                                                                                                     \
         mprof_recorder_remove((uintptr_t)block);                                                                       \
-        const PyMemAllocatorEx *allocator = base(domain);                                                              \
+        const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
         allocator->free(allocator->ctx, block);                                                                        \
     }                                                                                                                  \
     static void *name##_malloc(void *ctx, size_t size)                                                                 \
@@ -251,22 +253,33 @@ static bool is_ours(const PyMemAllocatorEx *allocator, PyMemAllocatorDomain doma
     return allocator->malloc == sets[0][domain].malloc || allocator->malloc == sets[1][domain].malloc;
 }
 
+static void request_and_free(PyMemAllocatorDomain domain, size_t size)
+{
+    if (domain == PYMEM_DOMAIN_RAW)
+        PyMem_RawFree(PyMem_RawMalloc(size));
+    else if (domain == PYMEM_DOMAIN_MEM)
+        PyMem_Free(PyMem_Malloc(size));
+    else
+        PyObject_Free(PyObject_Malloc(size));
+}
+
 /* Whether requests of a domain come by our hooks, however many other tools lie on top: asks for a block, and the hook
- * that sees it leaves its mark. A tool on top may allocate for itself meanwhile, from any domain: only this counts. */
+ * that sees it leaves its mark. A tool on top may allocate for itself meanwhile, from any domain: only this counts. And
+ * it may have blocks of some sizes in a pool of its own: hence several, none so large that malloc would map it and
+ * remember. */
 static bool in_chain(PyMemAllocatorDomain domain)
 {
-    uint64_t saved = mprof_tls.countdown;
-    mprof_tls.countdown = 0; /* no fast path */
+    static const size_t sizes[] = {64, 1000, 100000};
+    uint64_t saved = mprof_sampler_countdown();
+    bool seen = false;
+    mprof_sampler_set(0); /* no fast path */
     mprof_tls.probe = 1;
-    if (domain == PYMEM_DOMAIN_RAW)
-        PyMem_RawFree(PyMem_RawMalloc(64));
-    else if (domain == PYMEM_DOMAIN_MEM)
-        PyMem_Free(PyMem_Malloc(64));
-    else
-        PyObject_Free(PyObject_Malloc(64));
-    bool seen = mprof_tls.probe & 2u << domain;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes && !seen; i++) {
+        request_and_free(domain, sizes[i]);
+        seen = mprof_tls.probe & 2u << domain;
+    }
     mprof_tls.probe = 0;
-    mprof_tls.countdown = saved;
+    mprof_sampler_set(saved);
     return seen;
 }
 
