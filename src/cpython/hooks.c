@@ -158,7 +158,7 @@ MPROF_INLINE void *pass_on_alone(const PyMemAllocatorEx *allocator, const struct
 /* What `pass` refuses: a request that may nest, or one to be recorded. */
 MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kind, void *old, size_t count, size_t size)
 {
-    if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !mprof_recorder_is_exact()) {
+    if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !(general && mprof_recorder_is_exact())) {
         const struct request request = {kind, old, count, size};
         size_t bytes = kind == CALLOC ? product(count, size) : size;
         bytes += bytes == 0;
