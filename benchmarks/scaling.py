@@ -6,9 +6,10 @@
 
 Each thread makes and frees objects of a few sizes, the same number whatever the number of threads. One process for each
 measurement; rounds are interleaved, unprofiled and profiled one after the other, so that what else the machine does
-meets both alike. Printed are medians over the rounds: nanoseconds of wall time an allocation of one thread, and the
-ratio of the profiled round to the unprofiled one beside it. With a GIL the time grows with the threads; without one it
-should stay what it is for one thread, as long as there are processors.
+meets both alike. Printed are medians over the rounds, of one thread's nanoseconds an allocation, unprofiled and
+profiled, and of the ratio within a round: first by the clock on the wall, then by the thread's own processor time, that
+other programs disturb less. With a GIL the wall time grows with the threads; without one it should stay what it is for
+one thread, as long as there are processors.
 """
 
 from __future__ import annotations
@@ -42,9 +43,12 @@ def storm(count):
 def work(gate, count):
     storm(1000)
     gate.wait()
+    start = time.thread_time()
     storm(count)
+    busy.append(time.thread_time() - start)
     gate.wait()
 
+busy = []
 gate = threading.Barrier(threads + 1)
 workers = [threading.Thread(target=work, args=(gate, count)) for _ in range(threads)]
 for worker in workers:
@@ -56,7 +60,12 @@ seconds = time.perf_counter() - start
 for worker in workers:
     worker.join()
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-print(json.dumps({"ns": seconds / count * 1e9, "gil": bool(gil), "version": sys.version.split()[0]}))
+print(json.dumps({
+    "wall": seconds / count * 1e9,
+    "cpu": sum(busy) / threads / count * 1e9,
+    "gil": bool(gil),
+    "version": sys.version.split()[0],
+}))
 """
 
 
@@ -79,6 +88,13 @@ def measure(python: str, threads: int, count: int, rate: int) -> Dict[str, objec
     return result
 
 
+def figures(python: str, threads: int, count: int, rate: int) -> Tuple[Dict[str, object], float, float]:
+    facts = measure(python, threads, count, rate)
+    wall, cpu = facts["wall"], facts["cpu"]
+    assert isinstance(wall, float) and isinstance(cpu, float)
+    return facts, wall, cpu
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable, help="interpreter with mprofile installed (default: this)")
@@ -88,15 +104,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--rate", type=int, default=RATE, help="mean bytes between samples (default: %(default)s)")
     options = parser.parse_args(argv)
     counts = [int(part) for part in options.threads.split(",")]
-    pairs: Dict[int, List[Tuple[float, float]]] = {threads: [] for threads in counts}
+    rounds: Dict[int, List[Tuple[float, float, float, float]]] = {threads: [] for threads in counts}
     facts: Dict[str, object] = {}
     for _ in range(options.rounds):
         for threads in counts:
-            facts = measure(options.python, threads, options.count, 0)
-            plain = facts["ns"]
-            profiled = measure(options.python, threads, options.count, options.rate)["ns"]
-            assert isinstance(plain, float) and isinstance(profiled, float)
-            pairs[threads].append((plain, profiled))
+            facts, wall, cpu = figures(options.python, threads, options.count, 0)
+            _, profiled_wall, profiled_cpu = figures(options.python, threads, options.count, options.rate)
+            rounds[threads].append((wall, profiled_wall, cpu, profiled_cpu))
     print(
         "CPython {}, {}, {} processors, one sample in {} bytes, {} rounds".format(
             facts["version"],
@@ -106,14 +120,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             options.rounds,
         )
     )
-    print("threads  plain ns  profiled ns  ratio  speed-up plain  profiled")
-    first = [statistics.median(column) for column in zip(*pairs[counts[0]])]
+    print("threads  wall ns  profiled  ratio  cpu ns  profiled  ratio")
     for threads in counts:
-        plain, profiled = (statistics.median(column) for column in zip(*pairs[threads]))
-        ratio = statistics.median(each[1] / each[0] for each in pairs[threads])
-        # Work done in a given time, against the first row.
-        gains = [before / now * threads / counts[0] for before, now in zip(first, (plain, profiled))]
-        print("{:7}  {:8.1f}  {:11.1f}  {:5.3f}  {:14.2f}  {:8.2f}".format(threads, plain, profiled, ratio, *gains))
+        wall, profiled_wall, cpu, profiled_cpu = (statistics.median(column) for column in zip(*rounds[threads]))
+        wall_ratio = statistics.median(each[1] / each[0] for each in rounds[threads])
+        cpu_ratio = statistics.median(each[3] / each[2] for each in rounds[threads])
+        print(
+            "{:7}  {:7.1f}  {:8.1f}  {:5.3f}  {:6.1f}  {:8.1f}  {:5.3f}".format(
+                threads, wall, profiled_wall, wall_ratio, cpu, profiled_cpu, cpu_ratio
+            )
+        )
     return 0
 
 

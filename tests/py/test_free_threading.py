@@ -411,17 +411,24 @@ def test_threads_that_come_and_go() -> None:
 
 @program
 def code_churn(rate: int) -> None:
+    import gc
+
     import mprofile
     from mprofile import _core
+
+    addresses: Set[int] = set()
 
     def work(number: int) -> Callable[[], None]:
         def function() -> None:
             for i in range(250):
+                if number == 0 and i % 25 == 0:
+                    gc.collect()  # without a GIL nothing else frees code
                 name = "<code {} {}>".format(number, i)
                 namespace: Dict[str, Any] = {}
                 lines = "\n" * (i % 50)
                 exec(compile(lines + "def make():\n    return bytes(3000)\n", name, "exec"), namespace)
                 block = namespace["make"]()
+                addresses.add(id(namespace["make"].__code__))
                 traceback = mprofile.get_object_traceback(block)
                 assert traceback is not None
                 innermost = traceback[len(traceback) - 1]
@@ -431,6 +438,7 @@ def code_churn(rate: int) -> None:
 
     mprofile.start(sample_rate=rate)
     Crew(*[work(number) for number in range(THREADS)]).join()
+    assert len(addresses) < 3500  # of 4000: they were used again
     assert _core._valid() and _core._info()["drops"] == 0
     mprofile.stop()
 
