@@ -15,6 +15,9 @@ static inline void pause_cpu(void)
 
 static const int64_t PATIENCE_NS = 100000000;
 
+/* Longest sleep before another look: see mprof_lock_release. */
+static const int64_t LOOK_NS = 1000000;
+
 /* Sleeps until the lock may be free; false when it is time to give up. *deadline is 0 before the first hurried sleep.
  */
 static bool sleep_on(struct mprof_lock *lock, uint32_t *mood, int64_t *deadline)
@@ -23,7 +26,7 @@ static bool sleep_on(struct mprof_lock *lock, uint32_t *mood, int64_t *deadline)
     if (now_in == MPROF_LOCK_REFUSED)
         return false;
     if (now_in == MPROF_LOCK_PATIENT) {
-        mprof_os_wait(&lock->word, 2);
+        mprof_os_wait_for(&lock->word, 2, LOOK_NS);
         return true;
     }
     int64_t now = mprof_os_monotonic_ns();
@@ -35,7 +38,7 @@ static bool sleep_on(struct mprof_lock *lock, uint32_t *mood, int64_t *deadline)
                                           __ATOMIC_RELAXED);
         return false;
     }
-    mprof_os_wait_for(&lock->word, 2, *deadline - now);
+    mprof_os_wait_for(&lock->word, 2, *deadline - now < LOOK_NS ? *deadline - now : LOOK_NS);
     return true;
 }
 
