@@ -152,6 +152,8 @@ def main(words: Optional[List[str]] = None) -> int:
     if arguments.json and os.path.exists(arguments.json + ".part"):
         os.remove(arguments.json + ".part")
     text = "\n".join("\n".join(tables.of(result)) + "\n" for result in results)
+    if arguments.quick:
+        text += "\nA tenth of the loops: rougher than a bound deserves.\n"
     text += "\n%(python)s, %(machine)s, seed %(seed)d, mprofile %(mprofile)s.\n" % facts(arguments)
     print(text)
     if arguments.markdown:
