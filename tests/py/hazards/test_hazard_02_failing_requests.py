@@ -196,8 +196,8 @@ def test_hazard_04_one_refusal_costs_one_record() -> None:
 
 def test_hazard_04_program_without_memory() -> None:
     """At the end of the address space the program gets its MemoryError, no more and no less, and recovers."""
-    # Not the collector, which wants memory too, says so on stderr, and tries again. mimalloc is not to have taken a
-    # gigabyte of addresses before.
+    # Without the collector, which wants memory too, says so on stderr, and tries again. Tuples, for without a GIL
+    # PyList_New() itself corrupts the heap (gh-152125). mimalloc is not to have taken a gigabyte of addresses before.
     out = run(
         """if True:
         import gc, resource
@@ -212,7 +212,7 @@ def test_hazard_04_program_without_memory() -> None:
             try:
                 while True:
                     kept.append(bytearray(70000))
-                    kept.extend([i] for i in range(1000))
+                    kept.extend((i,) for i in range(1000))
                     enough = len(kept) > 10000
             except MemoryError:
                 del kept  # before anything else is made
