@@ -99,7 +99,7 @@ static int find_path(struct mprof_encoder *e, const struct mprof_stack *stack)
 /* Remembers where the path's nodes have just been written, from `start` on. */
 static void remember_path(struct mprof_encoder *e, size_t start)
 {
-    bool fits = start <= UINT32_MAX - e->path.length;
+    bool fits = (uint64_t)start + e->path.length <= UINT32_MAX; /* of a longer file the rest is written out */
     for (uint32_t i = 0; i < e->fresh_count && fits; i++) {
         const struct mprof_encode_fresh *fresh = &e->fresh[i];
         e->written[fresh->node] =
