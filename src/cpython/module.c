@@ -15,6 +15,7 @@
 #include "merge.h"
 #include "objects.h"
 #include "recording.h"
+#include "selftest.h"
 #include "snapshot_type.h"
 
 #include "base/arena.h"
@@ -110,14 +111,33 @@ static void after_fork_child(void)
     mprof_lock_reset(&control);
 }
 
-PyDoc_STRVAR(start_doc,
-             "start(max_frames=128, sample_rate=0, *, seed=None, max_live=None)\n--\n\n"
-             "Start recording memory allocations.\n\n"
-             "max_frames: most recent frames to keep of each stack, 1 to 65535.\n"
-             "sample_rate: mean bytes between samples, 0 to 2**40; 0 and 1 record every allocation.\n"
-             "seed: for tests, makes the choice of samples repeatable.\n"
-             "max_live: most samples to keep in memory; 0 means no bound. When it is reached the rate doubles.\n"
-             "Raises ValueError for a number out of range. Does nothing if recording is on already.");
+PyDoc_STRVAR(
+    start_doc,
+    "start(max_frames=128, sample_rate=0, *, seed=None, max_live=None)\n--\n\n"
+    "Start recording memory allocations.\n\n"
+    "max_frames: most recent frames to keep of each stack, 1 to 65535.\n"
+    "sample_rate: mean bytes between samples, 0 to 2**40; 0 and 1 record every allocation.\n"
+    "seed: for tests, makes the choice of samples repeatable.\n"
+    "max_live: most samples to keep in memory; 0 means no bound. When it is reached the rate doubles.\n"
+    "Raises ValueError for a number out of range, RuntimeError if the first start finds that it would misread\n"
+    "this interpreter's frames. Does nothing if recording is on already.");
+
+/* Atomic: the first start has found that frames are read rightly; frames that tests have it leave out. */
+static bool believed;
+static uint32_t misread;
+
+static int believe_frames(void)
+{
+    char reason[160];
+    if (mprof_likely(__atomic_load_n(&believed, __ATOMIC_RELAXED)))
+        return 0;
+    if (mprof_selftest(__atomic_load_n(&misread, __ATOMIC_RELAXED), reason, sizeof reason) != 0) {
+        (void)PyErr_Format(PyExc_RuntimeError, "this interpreter is not what mprofile was built for: %s", reason);
+        return -1;
+    }
+    __atomic_store_n(&believed, true, __ATOMIC_RELAXED);
+    return 0;
+}
 
 static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
 {
@@ -152,7 +172,18 @@ static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
         if (PyErr_Occurred())
             return NULL;
     }
-    return start(&options, rate) == 0 ? none() : NULL;
+    return believe_frames() == 0 && start(&options, rate) == 0 ? none() : NULL;
+}
+
+static PyObject *core_misread_frames(PyObject *module, PyObject *args)
+{
+    unsigned skip;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "I:_misread_frames", &skip))
+        return NULL;
+    __atomic_store_n(&misread, skip, __ATOMIC_RELAXED);
+    __atomic_store_n(&believed, false, __ATOMIC_RELAXED);
+    return none();
 }
 
 static PyObject *core_stop(PyObject *module, PyObject *ignored)
@@ -406,6 +437,8 @@ static int core_exec(PyObject *module)
 
 static PyMethodDef methods[] = {
     {"start", WITH_KEYWORDS(core_start), METH_VARARGS | METH_KEYWORDS, start_doc},
+    {"_misread_frames", core_misread_frames, METH_VARARGS,
+     PyDoc_STR("_misread_frames(n): for tests, the next start's look at the stack leaves out its n innermost frames")},
     {"stop", core_stop, METH_NOARGS,
      PyDoc_STR("stop()\n--\n\nStop recording and forget everything recorded. Snapshots stay usable. A recording to a\n"
                "file is ended first, as by stop_recording().")},
