@@ -25,6 +25,7 @@ import random
 import signal
 import struct
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -47,6 +48,7 @@ SMALLEST = 97
 #: What threads of C allocate and give back before an operation ends.
 PASSING = 70001
 CHILD_SECONDS = 60
+WITHOUT_GIL = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 RAW = 0
 #: And a bit more: what threads of C take and give back without end.
 HAMMERED = 3000
@@ -75,6 +77,11 @@ class Plan:
 
         # tracemalloc's hooks wait for the GIL, so with it no thread may do without: it hangs and crashes by itself.
         self.tracemalloc = draw.random() < 0.25
+        if WITHOUT_GIL:
+            # A child that is forked while another thread collects, or starts the profiler, hangs at its first
+            # collection: it has inherited the lock by which CPython stops the world (3.13).
+            self.tracemalloc = self.forks = False
+            self.allocator = self.allocator.replace("malloc_debug", "debug").replace("malloc", "")
         if self.tracemalloc:
             self.hammers, self.interpreters = 0, False
 
