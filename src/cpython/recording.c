@@ -117,10 +117,14 @@ static PyObject *guard_signal(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "i:_guard_signal", &number))
         return NULL;
-    if (sigaction(number, NULL, &guarded) != 0)
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) != 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    if (guarded.sa_handler == SIG_DFL || guarded.sa_handler == SIG_IGN)
+    if (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN)
         return PyErr_Format(PyExc_ValueError, "signal %d has no handler to guard", number);
+    if ((before.sa_flags & SA_SIGINFO) && before.sa_sigaction == on_signal)
+        return none(); /* or our handler would call itself */
+    guarded = before;
     struct sigaction ours = guarded;
     ours.sa_flags |= SA_SIGINFO;
     ours.sa_sigaction = on_signal;
