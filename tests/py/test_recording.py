@@ -261,7 +261,7 @@ def test_history_of_heap_and_resident_memory(target: str) -> None:
     mprofile.start(sample_rate=64 * 1024)
     begin = time.time()
     mprofile.start_recording(target, every=3600)
-    kept = bytearray(b"x") * (40 * MIB)
+    kept = bytearray(b"x") * (100 * MIB)
     wait_for(2)
     mprofile.stop_recording()
     points = recording.heap_history(Profile.read(target).comments)
