@@ -23,13 +23,17 @@ ENDINGS = (
     "os._exit",
     "exception",
     "os._exit in a thread",
-    "SIGTERM from outside",
+    "SIGTERM",
+    "SIGTERM twice",
+    "SIGTERM deep in C",
     "SIGKILL",
     "abort",
     "exec",
     "sys.exit in a forked child",
     "stop, then fall off",
 )
+#: Sent from outside, at any moment.
+TERMINATED = ("SIGTERM", "SIGTERM twice", "SIGTERM deep in C")
 #: In these the interpreter comes to its end, and with it a recording.
 ORDERLY = ("fall off", "sys.exit", "exception", "stop, then fall off", "sys.exit in a forked child")
 
@@ -67,7 +71,9 @@ def plan(seed: int) -> Ending:
         "os._exit": number,
         "exception": 1,
         "os._exit in a thread": number,
-        "SIGTERM from outside": -signal.SIGTERM,
+        "SIGTERM": -signal.SIGTERM,
+        "SIGTERM twice": -signal.SIGTERM,
+        "SIGTERM deep in C": -signal.SIGTERM,
         "SIGKILL": -signal.SIGKILL,
         "abort": -signal.SIGABRT,
         "exec": 0,
@@ -129,8 +135,10 @@ def end(ending: Ending) -> None:
     elif ending.kind == "os._exit in a thread":
         threading.Thread(target=os._exit, args=(ending.status,)).start()
         time.sleep(60)
-    elif ending.kind == "SIGTERM from outside":
+    elif ending.kind in ("SIGTERM", "SIGTERM twice"):
         time.sleep(60)
+    elif ending.kind == "SIGTERM deep in C":
+        sum(range(10**12))
     elif ending.kind == "SIGKILL":
         os.kill(os.getpid(), signal.SIGKILL)
     elif ending.kind == "abort":

@@ -171,9 +171,12 @@ def exits(seed: int, count: int, variables: Dict[str, str]) -> Iterator[str]:
 def check_exit(ending: endings.Ending, path: str, process: subprocess.Popen[str]) -> None:
     """It ends with its own status, and its profile is whole."""
     assert process.stdout is not None
-    if process.stdout.readline() == "ready\n" and ending.kind == "SIGTERM from outside":
-        time.sleep(ending.moment)
+    if process.stdout.readline() == "ready\n" and ending.kind in endings.TERMINATED:
+        time.sleep(2 * ending.moment)
         process.send_signal(signal.SIGTERM)
+        if ending.kind == "SIGTERM twice":
+            time.sleep(ending.moment / 10)
+            process.send_signal(signal.SIGTERM)
     out, err = finish(process, PATIENCE)
     if process.returncode != ending.status:
         raise Failure("exit status {}, not {}\n{}\n{}".format(process.returncode, ending.status, out, err))
@@ -183,7 +186,7 @@ def check_exit(ending: endings.Ending, path: str, process: subprocess.Popen[str]
         profile = Profile.read(os.path.join(path, endings.PROFILE))
     except (OSError, ValueError) as error:
         raise Failure("its profile: {}\n{}".format(error, err)) from None
-    orderly = ending.kind in endings.ORDERLY or (ending.kind == "SIGTERM from outside" and ending.under_run)
+    orderly = ending.kind in endings.ORDERLY or (ending.kind in endings.TERMINATED and ending.under_run)
     if orderly and "mprofile: state=final" not in profile.comments:
         raise Failure("its profile is not the last one: {}\n{}".format(profile.comments, err))
 
