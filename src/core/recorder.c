@@ -194,8 +194,9 @@ static int register_once(struct mprof_recorder *r)
 }
 
 /* Gaps that were drawn before mean nothing now. Threads come by at their next allocation and draw one at the rate in
- * force. A thread that is just counting down may overwrite the 0; it then finishes its old gap, which delays its first
- * sample and loses nothing else. Exact mode does not look at the countdown.
+ * force. A thread that is just counting down, or is in the base allocator and has put its countdown aside, may overwrite
+ * the 0: only one that runs beside us, so without the GIL. It then finishes its old gap, and what it allocates until
+ * then, the old rate's bytes on average, is not seen. Exact mode's own hooks do not look at the countdown.
  *
  * A thread that was met first in the last round of its destructors ends without telling us. The system knows, and frees
  * what our word lies in only after it does. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* sieve.h -- the first look of every free: is this address certainly not watched?
  *
- * WHAT    A byte for each 16 bytes of a megabyte of addresses, folded upon one another: how many watched addresses fall into it (255
- *         sticks). 0: certainly not watched. Anything else: ask the filter (filter.h), which errs less.
+ * WHAT    A byte for each 16 bytes of a megabyte; all megabytes of addresses are folded upon it. It says how many
+ *         watched addresses fall into it (255 sticks). 0: certainly not watched. Anything else: ask the filter
+ *         (filter.h), which errs less.
  * WHY     Its size and place never change, so that a look is a few shifts and one load. Neighbours in memory are
  *         neighbours here: a line of cache answers for a kilobyte of blocks, and the blocks that a program frees
  *         have mostly just been near each other. A thousand watched addresses let 1.5 % of the other frees through.

@@ -142,7 +142,8 @@
 #endif
 
 /* Whether PyRefTracer_SetTracer() leaves it to its caller that no other thread is just looking at the tracer: there
- * is no GIL, and the function does not stop the world itself before 3.15 (gh-137992). */
+ * is no GIL, and the function does not stop the world itself before 3.15 (gh-137992). Where it does, it must not be
+ * called with the world stopped: that would wait for itself. */
 #if MPROF_FREE_THREADED && PY_VERSION_HEX < 0x030F0000
 #define MPROF_TRACER_IS_READ_MEANWHILE 1
 #else

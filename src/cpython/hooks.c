@@ -23,7 +23,7 @@
  * A block is counted once however the domains nest. While a MEM or OBJ request is in the base allocator, what it asks
  * of RAW in turn is a part of it: in exact mode `nested` says so; in sampled mode the countdown is set out of reach
  * meanwhile, so RAW's fast path needs no look at a flag. Small requests never nest: pymalloc serves 1 to 512 bytes,
- * debug hooks add 32 at most.
+ * debug hooks add 32 at most. (What pymalloc asks of RAW for the table of its arenas is no part of a block.)
  *
  * Order, always: forget the record before the base allocator gets the block back; record a block only after the base
  * allocator gave it. */
