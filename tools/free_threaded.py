@@ -10,9 +10,9 @@ apt-get, unpacks it without Debian's patches, configures it with --disable-gil, 
 a few minutes, once; what is there stays, and the next run starts with pip. Remove the directory for a newer source.
 
 Does not need root, and leaves the machine's apt alone: its sources, lists and cache have a directory of their own under
---dir. Needs apt-get, dpkg-source (dpkg-dev), make, a C compiler, and the development files of zlib and OpenSSL; other
-modules of the standard library are left out if their libraries are missing. The mirror is the one that this machine's
-own apt uses; --mirror names another.
+--dir. Needs apt-get, dpkg-source (dpkg-dev), make, a C compiler, and the development files of zlib, OpenSSL and libffi;
+other modules of the standard library are left out if their libraries are missing. The mirror is the one that this
+machine's own apt uses; --mirror names another.
 """
 
 from __future__ import annotations
