@@ -14,8 +14,8 @@ import re
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
-from harness import bounds, plots, tables
-from harness.configurations import PEERS, parse
+from rounds import bounds, plots, tables
+from rounds.configurations import PEERS, parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOCS = os.path.join(os.path.dirname(HERE), "docs")

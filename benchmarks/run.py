@@ -23,10 +23,10 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from harness import bounds, catalogue, tables
-from harness.configurations import SETS, parse_list
-from harness.runner import Program, Record, Runner
-from harness.venvs import Venvs
+from rounds import bounds, catalogue, tables
+from rounds.configurations import SETS, parse_list
+from rounds.runner import Program, Record, Runner
+from rounds.venvs import Venvs
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUITES = ["bounds", "overhead", "micro", "growth", "accuracy"]

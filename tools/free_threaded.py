@@ -28,6 +28,8 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence
 
+from debian_sid import Failure, own_mirror
+
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTORIES = ("tests/py", "tests/cpython", "tests/integration")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -40,10 +42,6 @@ print(json.dumps({
     "gil": sys._is_gil_enabled(),
 }))
 """
-
-
-class Failure(Exception):
-    """Something that ends the run; the text says what to do."""
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -111,21 +109,6 @@ def check_machine() -> None:
             raise Failure("{} not found: apt-get install {}".format(header, package))
     if not KEYRING.exists():
         raise Failure("{} not found: apt-get install debian-archive-keyring".format(KEYRING))
-
-
-def own_mirror() -> str:
-    """The archive that this machine's apt takes Debian from."""
-    lines = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    ).stdout.splitlines()
-    for line in lines:
-        uri, _, rest = line.partition(" ")
-        if rest == "Debian Debian":
-            return uri
-    raise Failure("apt knows no Debian archive here: run apt-get update, or give --mirror URL")
 
 
 def fetch(directory: Path, options: argparse.Namespace) -> Path:

@@ -2,7 +2,7 @@
 /* empty_hook.c -- a Python extension whose hooks do nothing: what any profiler by PyMem_SetAllocator costs at least.
  *
  * WHAT    start() puts functions around the allocators of all three domains that only pass on. There is no stop.
- * WHY     The limit beside our own figures; built by harness/venvs.py, no part of the package.
+ * WHY     The limit beside our own figures; built by rounds/venvs.py, no part of the package.
  * LOCKS   the GIL, in start.
  * MEMORY  static. */
 #define PY_SSIZE_T_CLEAN

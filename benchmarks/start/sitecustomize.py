@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Starts the profiler that MPROFILE_BENCH_CONFIGURATION names, before the program begins (harness/configurations.py).
+"""Starts the profiler that MPROFILE_BENCH_CONFIGURATION names, before the program begins (rounds/configurations.py).
 
 When the process ends it writes what it took, as JSON, into the directory MPROFILE_BENCH_REPORT: its peak resident set
 and the seconds that starting took. The program finds what was started in sys.modules["sitecustomize"].PROFILER.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The benchmark harness: programs run under configurations, what fails is told, figures follow from the values."""
+"""The benchmarks: programs run under configurations, what fails is told, figures follow from the values."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BENCHMARKS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.pat
 
 
 @pytest.fixture(scope="module")
-def harness() -> Iterator[Any]:
+def rounds() -> Iterator[Any]:
     sys.path.insert(0, BENCHMARKS)
     try:
         for name in ("bounds", "configurations", "ratios", "tables"):
-            importlib.import_module("harness." + name)
-        yield importlib.import_module("harness")
+            importlib.import_module("rounds." + name)
+        yield importlib.import_module("rounds")
     finally:
         sys.path.remove(BENCHMARKS)
 
@@ -37,7 +37,7 @@ def record(program: str, configuration: str, number: int, value: float, status: 
 def test_programs_run_under_configurations(tmp_path: Path) -> None:
     """One round: values and a peak for each; the profiler was on where it should be, and only there."""
     out = str(tmp_path / "results.json")
-    command = [sys.executable, os.path.join(BENCHMARKS, "run.py"), "growth", "--only", "live 10000", "--rounds", "1",
+    command = [sys.executable, os.path.join(BENCHMARKS, "run.py"), "growth", "--only", "live 100000", "--rounds", "1",
                "--configurations", "none,empty,mprofile:0:8,mprofile:524288:8,tracemalloc:1", "--quick", "--json", out,
                "--venvs", str(tmp_path / "venvs")]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
@@ -51,7 +51,7 @@ def test_programs_run_under_configurations(tmp_path: Path) -> None:
     assert memory["none"] is None and memory["empty"] is None
     assert memory["tracemalloc:1"] > 10_000 and memory["mprofile:0:8"] > memory["mprofile:524288:8"]
     assert all(one["rss"] > 2**20 and one["values"][0] > 0 for one in records)
-    assert "| live objects | 10,000 | mprofile, exact, 8 frames |" in done.stdout
+    assert "| live objects | 100,000 | mprofile, exact, 8 frames |" in done.stdout
 
 
 def test_what_cannot_start_is_told(tmp_path: Path) -> None:
@@ -63,35 +63,35 @@ def test_what_cannot_start_is_told(tmp_path: Path) -> None:
     assert done.returncode == 97 and done.stdout == b"" and b"cannot start tracemalloc:0" in done.stderr
 
 
-def test_ratios_are_of_one_round(harness: Any) -> None:
+def test_ratios_are_of_one_round(rounds: Any) -> None:
     """A round in which the machine was ten times slower changes nothing."""
     records: List[Any] = []
     for number, slow in enumerate((1.0, 10.0, 1.0)):
         records += [record("a", "none", number, 2 * slow), record("a", "empty", number, 3 * slow)]
-    assert harness.ratios.ratios(records, "a", "empty") == [1.5, 1.5, 1.5]
-    assert harness.ratios.spread([1, 2, 3, 4, 50]) == (2, 3, 4)
+    assert rounds.ratios.ratios(records, "a", "empty") == [1.5, 1.5, 1.5]
+    assert rounds.ratios.spread([1, 2, 3, 4, 50]) == (2, 3, 4)
 
 
-def test_failures_are_counted(harness: Any) -> None:
+def test_failures_are_counted(rounds: Any) -> None:
     names = ["none", "empty", "fil"]
     records = [record("a", "none", 0, 1.0), record("a", "empty", 0, 2.0), record("a", "fil", 0, 0.0, 3),
                record("b", "none", 0, 1.0), record("b", "empty", 0, 8.0), record("b", "fil", 0, 4.0)]  # fmt: skip
     result = {"suite": "overhead", "configurations": names, "missing": {"c": "exit status 1; no c"}, "records": records}
-    lines = harness.tables.of(result)
+    lines = rounds.tables.of(result)
     assert "| empty hooks | 2 | 0 | 4.000 | 8.000 | 8.000 (b) | 4.000 | 8.000 | 8.000 (b) |" in lines
     assert "| filprofiler | 1 | 1 | 4.000 | 4.000 | 4.000 (b) | 4.000 | 4.000 | 4.000 (b) |" in lines
     assert "- c: exit status 1; no c" in lines and "- filprofiler, a: exit status 3; broken" in lines
 
 
 @pytest.mark.parametrize("name", ["mprofile", "mprofile:1", "mprofile:1:x", "memray:1", "nothing", "none:1"])
-def test_names_of_configurations(harness: Any, name: str) -> None:
+def test_names_of_configurations(rounds: Any, name: str) -> None:
     with pytest.raises(ValueError, match="no configuration '{}'".format(name)):
-        harness.configurations.parse(name)
+        rounds.configurations.parse(name)
 
 
-def test_a_bound_is_held_or_missed(harness: Any) -> None:
+def test_a_bound_is_held_or_missed(rounds: Any) -> None:
     limit = "mprofile:524288:128"
     for value, expected in ((1.05, True), (1.2, False)):
         records = [record("object_loop", "none", 0, 1.0), record("object_loop", limit, 0, value)]
-        rows = harness.bounds.rows(records)
+        rows = rounds.bounds.rows(records)
         assert [row["held"] for row in rows] == [expected] and rows[0]["median"] == pytest.approx(value)

@@ -2,7 +2,7 @@
 """Virtual environments for the programs and for each peer, made on demand under build/bench-venvs and kept.
 
 The base environment has what the programs need. A peer's has the peer, and sees the base's packages after its own. Our
-own package is not installed: workers get the one that the harness itself imports.
+own package is not installed: workers get the one that the benchmarks themselves import.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Venvs:
             file.write(site_packages(os.path.join(self.directory, "base")) + "\n")
 
     def own_package(self) -> str:
-        """A directory with nothing but the mprofile that the harness imports."""
+        """A directory with nothing but the mprofile that the benchmarks import."""
         spec = importlib.util.find_spec("mprofile")
         assert spec is not None and spec.submodule_search_locations, "mprofile is not installed for this interpreter"
         directory = os.path.join(self.directory, "own")
