@@ -36,7 +36,10 @@ DEFINE(raw, PYMEM_DOMAIN_RAW)
 DEFINE(mem, PYMEM_DOMAIN_MEM)
 DEFINE(obj, PYMEM_DOMAIN_OBJ)
 
-#define ENTRY(name) {NULL, name##_malloc, name##_calloc, name##_realloc, name##_free}
+#define ENTRY(name)                                                                                                    \
+    {                                                                                                                  \
+        NULL, name##_malloc, name##_calloc, name##_realloc, name##_free                                                \
+    }
 
 static const PyMemAllocatorEx hooks[3] = {ENTRY(raw), ENTRY(mem), ENTRY(obj)};
 
