@@ -398,13 +398,14 @@ def test_bad_options(tmp_path: pathlib.Path, words: List[str], parts: List[str])
 
 SLOW = """
 import sys, time
+import rich.console, rich.progress  # so that drawing begins at once, also on a busy machine
 from mprofile.cli import common
 common.PATIENCE = float(sys.argv[1])
 with common.Progress(2) as progress:
     progress.step("reading")
-    time.sleep(0.5)
+    time.sleep(1)
     progress.step("adding up")
-    time.sleep(0.5)
+    time.sleep(1)
 print("done")
 """
 
