@@ -14,6 +14,8 @@
 #define mprof_likely(x) __builtin_expect(!!(x), 1)
 #define mprof_unlikely(x) __builtin_expect(!!(x), 0)
 #define MPROF_NOINLINE __attribute__((noinline))
+/* A function that begins a line of the cache: what it costs does not depend on what was linked before it. */
+#define MPROF_LINE_ALIGNED __attribute__((aligned(64)))
 /* Stays a function with the arguments that it is written with. */
 #if defined(__clang__)
 #define MPROF_AS_WRITTEN __attribute__((noinline))

@@ -204,21 +204,21 @@ MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kin
         const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
         allocator->free(allocator->ctx, block);                                                                        \
     }                                                                                                                  \
-    static void *name##_malloc(void *ctx, size_t size)                                                                 \
+    static MPROF_LINE_ALIGNED void *name##_malloc(void *ctx, size_t size)                                              \
     {                                                                                                                  \
         if (!pass(domain, general, size))                                                                              \
             return name##_slow_malloc(ctx, size);                                                                      \
         const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
         return allocator->malloc(allocator->ctx, size);                                                                \
     }                                                                                                                  \
-    static void *name##_calloc(void *ctx, size_t count, size_t size)                                                   \
+    static MPROF_LINE_ALIGNED void *name##_calloc(void *ctx, size_t count, size_t size)                                \
     {                                                                                                                  \
         if (!pass(domain, general, product(count, size)))                                                              \
             return name##_slow_calloc(ctx, count, size);                                                               \
         const PyMemAllocatorEx *allocator = below_of(domain, general);                                                 \
         return allocator->calloc(allocator->ctx, count, size);                                                         \
     }                                                                                                                  \
-    static void *name##_realloc(void *ctx, void *old, size_t size)                                                     \
+    static MPROF_LINE_ALIGNED void *name##_realloc(void *ctx, void *old, size_t size)                                  \
     {                                                                                                                  \
         uint64_t countdown = mprof_sampler_countdown();                                                                \
         if ((general && mprof_recorder_is_exact()) || mprof_unlikely(mprof_recorder_watched((uintptr_t)old)) ||        \
@@ -231,7 +231,7 @@ MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kin
         mprof_sampler_set(countdown - size);                                                                           \
         return allocator->realloc(allocator->ctx, old, size);                                                          \
     }                                                                                                                  \
-    static void name##_free(void *ctx, void *block)                                                                    \
+    static MPROF_LINE_ALIGNED void name##_free(void *ctx, void *block)                                                 \
     {                                                                                                                  \
         if ((general && mprof_recorder_is_exact()) || mprof_unlikely(mprof_recorder_watched((uintptr_t)block))) {      \
             name##_slow_free(ctx, block);                                                                              \
