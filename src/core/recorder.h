@@ -134,7 +134,8 @@ void mprof_recorder_reset_peak(void);
 /* A consistent copy; the program waits only for the copying. NULL: not active (errno is 0), or no memory (ENOMEM). */
 struct mprof_snapshot *mprof_recorder_snapshot(void);
 /* The same in less time, for who writes it down: instructions of one line that called one another's equals are not
- * merged, so that there may be several stacks, and nodes, that look alike. */
+ * merged, so that there may be several stacks, and nodes, that look alike; and `inuse` of the stacks is not filled in:
+ * the blocks say it. */
 struct mprof_snapshot *mprof_recorder_snapshot_unmerged(void);
 
 /* Stack of the sample at an address. Calls `frame` for each frame, innermost first, under the lock: it must only copy.

@@ -275,7 +275,7 @@ static void sum_inuse(struct mprof_snapshot *snapshot)
     }
 }
 
-struct mprof_snapshot *mprof_builder_finish(struct mprof_builder *builder, const struct mprof_meta *meta)
+static struct mprof_snapshot *finish(struct mprof_builder *builder, const struct mprof_meta *meta, bool sums)
 {
     struct mprof_snapshot *snapshot = builder->snapshot;
     struct mprof_arena *arena = &snapshot->arena;
@@ -289,7 +289,8 @@ struct mprof_snapshot *mprof_builder_finish(struct mprof_builder *builder, const
         mprof_snapshot_decref(snapshot);
         return NULL;
     }
-    sum_inuse(snapshot);
+    if (sums)
+        sum_inuse(snapshot);
     array_trim(arena, &snapshot->text, 1);
     array_trim(arena, &snapshot->ends, sizeof(size_t));
     array_trim(arena, &snapshot->functions, sizeof(struct mprof_function));
@@ -299,6 +300,16 @@ struct mprof_snapshot *mprof_builder_finish(struct mprof_builder *builder, const
     array_trim(arena, &snapshot->blocks, sizeof(struct mprof_block));
     array_trim(arena, &snapshot->comments, sizeof(uint32_t));
     return snapshot;
+}
+
+struct mprof_snapshot *mprof_builder_finish(struct mprof_builder *builder, const struct mprof_meta *meta)
+{
+    return finish(builder, meta, true);
+}
+
+struct mprof_snapshot *mprof_builder_finish_unsummed(struct mprof_builder *builder, const struct mprof_meta *meta)
+{
+    return finish(builder, meta, false);
 }
 
 /* ---- interned content ---- */

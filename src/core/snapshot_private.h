@@ -57,6 +57,8 @@ void mprof_figures_add_unsure(struct mprof_figures *figures, const struct mprof_
 int mprof_builder_reserve(struct mprof_builder *builder, size_t nodes, size_t stacks, bool indexed);
 /* Adds a node without a look whether there is one like it. */
 int mprof_builder_append_node(struct mprof_builder *builder, const struct mprof_node *node, uint32_t *index);
+/* As mprof_builder_finish, but leaves `inuse` of the stacks at zero: for who goes by the blocks. */
+struct mprof_snapshot *mprof_builder_finish_unsummed(struct mprof_builder *builder, const struct mprof_meta *meta);
 /* Meaning of the birth codes of live entries. Before the first block; without it every code is 0, "unknown". */
 void mprof_builder_set_births(struct mprof_builder *builder, int64_t base_ns, unsigned shift);
 /* Appends n zeroed live entries for the caller to fill; finish takes them as they are. Stacks must be indices that

@@ -336,7 +336,7 @@ static struct mprof_snapshot *build(const struct copy *c, bool merge)
     if (n.builder && n.functions && n.nodes && n.stacks && n.pending &&
         mprof_builder_reserve(n.builder, c->node_count, c->stack_count, merge) == 0 && add_stacks(&n) == 0 &&
         add_blocks(&n) == 0)
-        snapshot = mprof_builder_finish(n.builder, &c->meta);
+        snapshot = (merge ? mprof_builder_finish : mprof_builder_finish_unsummed)(n.builder, &c->meta);
     else
         mprof_builder_drop(n.builder);
     mprof_arena_drop(&scratch);

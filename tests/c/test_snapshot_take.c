@@ -150,8 +150,11 @@ static void test_lines_merge(void)
         bail("no snapshot");
     is_uint(mprof_snapshot_stack_count(unmerged), 3, "unmerged, each place has a stack of its own");
     is_uint(mprof_snapshot_block_count(unmerged), mprof_snapshot_block_count(snapshot), "and all blocks are there");
-    for (uint32_t i = 0; i < mprof_snapshot_stack_count(unmerged); i++)
-        bytes += mprof_snapshot_stacks(unmerged)[i].inuse.bytes;
+    for (size_t i = 0; i < mprof_snapshot_block_count(unmerged); i++) {
+        struct mprof_block block;
+        mprof_snapshot_block(unmerged, i, &block);
+        bytes += block.bytes;
+    }
     for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
         bytes -= mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
     is_double(bytes, 0, "with all their bytes");
