@@ -244,7 +244,7 @@ int mprof_publication_publish(struct mprof_publication *p, bool final)
     int64_t begin = mprof_os_monotonic_ns();
     struct mprof_snapshot *snapshot = mprof_recorder_snapshot_unmerged();
     if (!snapshot)
-        return mprof_recorder_active() ? fail_memory(p) : 1;
+        return errno ? fail_memory(p) : 1;
     mprof_recorder_totals(&totals);
     p->heap_bytes = totals.bytes;
     int64_t time_ms = mprof_snapshot_meta(snapshot)->time_ns / 1000000;
