@@ -23,7 +23,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,7 +173,7 @@ static void await_doom(long tid, uint32_t bell)
 
 static void *run(void *unused)
 {
-    long tid = (long)syscall(SYS_gettid);
+    long tid = mprof_os_thread();
     (void)unused;
     (void)prctl(PR_SET_NAME, "mprofile");
     mprof_lock_acquire(&publisher.lock);
@@ -391,7 +390,7 @@ static void wait_until_gone(long tid)
 {
     const struct timespec step = {0, 20000};
     int64_t end = mprof_os_monotonic_ns() + PAUSE_TIMEOUT;
-    while (tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0 && mprof_os_monotonic_ns() < end)
+    while (tid != 0 && mprof_os_thread_lives(tid) && mprof_os_monotonic_ns() < end)
         (void)nanosleep(&step, NULL);
 }
 
