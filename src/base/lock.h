@@ -3,9 +3,8 @@
  *
  * WHAT    0 free, 1 held, 2 held and somebody waits. Spins briefly, then sleeps in the kernel.
  * WHY     pthread_mutex_t works too, but costs a call each way, has no known state after fork, and its size and
- *         content differ between libcs. This one is taken with one atomic instruction, released with a plain store where
- *         nobody waits (an atomic instruction costs as much as five others of a hook), and is reset in a forked child
- *         by writing 0.
+ *         content differ between libcs. This one is taken with one atomic instruction, released with a plain store (an
+ *         atomic instruction costs as much as five others of a hook), and is reset in a forked child by writing 0.
  * LOCKS   itself; not recursive. Its holder must not call anything that may allocate through the hooked allocator.
  * MEMORY  none. */
 #ifndef MPROF_BASE_LOCK_H
@@ -60,11 +59,9 @@ static inline void mprof_lock_nudge(struct mprof_lock *lock)
 /* Who begins to wait between the look and the store is not woken by it; waiters look again every millisecond. */
 static inline void mprof_lock_release(struct mprof_lock *lock)
 {
-    if (mprof_likely(__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 1)) {
-        __atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
-        return;
-    }
-    if (mprof_unlikely(__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) == 2))
+    bool somebody_waits = __atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 2;
+    __atomic_store_n(&lock->word, 0, __ATOMIC_RELEASE);
+    if (mprof_unlikely(somebody_waits))
         mprof_os_wake(&lock->word);
 }
 

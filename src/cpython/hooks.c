@@ -49,7 +49,6 @@ static const PyMemAllocatorEx *base_of[DOMAINS];
 /* The first allocator that each domain was met with: written before our functions are installed, never again. The
  * sampled functions load its words straight from here. */
 static PyMemAllocatorEx first[DOMAINS];
-static bool first_is_known[DOMAINS];
 static bool left_in_chain[DOMAINS];
 
 MPROF_INLINE const PyMemAllocatorEx *base(PyMemAllocatorDomain domain)
@@ -80,11 +79,16 @@ MPROF_INLINE void *pass_on(const PyMemAllocatorEx *allocator, const struct reque
     return NULL;
 }
 
-/* Bytes of a calloc; SIZE_MAX if the product overflows, which every base allocator refuses. */
+/* SIZE_MAX if the product overflows, which every base allocator refuses. */
 MPROF_INLINE size_t product(size_t count, size_t size)
 {
     size_t bytes;
     return __builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes;
+}
+
+MPROF_INLINE size_t bytes_of(const struct request *request)
+{
+    return request->kind == CALLOC ? product(request->count, request->size) : request->size;
 }
 
 /* The allocator below; of the sampled set it is the same for ever, at a fixed address. */
@@ -125,7 +129,7 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
 
     if (taken.found && (block || request->size == 0))
         mprof_recorder_settle(&taken);
-    size_t bytes = kind == CALLOC ? product(count, size) : size;
+    size_t bytes = bytes_of(request);
     bool passes = !exact && mprof_sampler_pass_any(bytes);
     if (block && !passes)
         mprof_recorder_add(attached, (uintptr_t)block, bytes);
@@ -160,7 +164,7 @@ MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kin
 {
     if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !(general && mprof_recorder_is_exact())) {
         const struct request request = {kind, old, count, size};
-        size_t bytes = kind == CALLOC ? product(count, size) : size;
+        size_t bytes = bytes_of(&request);
         bytes += bytes == 0;
         uint64_t countdown = mprof_sampler_countdown();
         if (mprof_likely(bytes <= countdown))
@@ -316,10 +320,8 @@ int mprof_hooks_prepare(void)
         if (!kept)
             return -1;
         __atomic_store_n(&base_of[i], kept, __ATOMIC_RELEASE);
-        if (!first_is_known[i]) {
+        if (!first[i].malloc)
             first[i] = current;
-            first_is_known[i] = true;
-        }
     }
     return 0;
 }
