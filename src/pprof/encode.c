@@ -107,7 +107,7 @@ static bool wanted(const struct mprof_encoder *e, uint32_t stack)
 
 static void value_type(struct mprof_encoder *e, uint32_t field, const char *name, uint32_t unit)
 {
-    struct mprof_mark mark = mprof_out_begin(&e->out, field, 1);
+    size_t mark = mprof_out_begin(&e->out, field);
     mprof_out_number(&e->out, MPROF_TYPE_NAME, mprof_encode_own_string(e, name, strlen(name)));
     mprof_out_number(&e->out, MPROF_TYPE_UNIT, unit);
     mprof_out_end(&e->out, mark);
@@ -130,7 +130,7 @@ static void header(struct mprof_encoder *e)
 /* One mapping, which says that there is nothing to look up elsewhere: without it pprof looks for symbols. */
 static void mapping(struct mprof_encoder *e)
 {
-    struct mprof_mark mark = mprof_out_begin(&e->out, MPROF_PROFILE_MAPPING, 1);
+    size_t mark = mprof_out_begin(&e->out, MPROF_PROFILE_MAPPING);
     mprof_out_number(&e->out, MPROF_MAPPING_ID, 1);
     if (e->options->binary)
         mprof_out_number(&e->out, MPROF_MAPPING_FILENAME,
@@ -145,10 +145,10 @@ static void locations(struct mprof_encoder *e)
 {
     for (uint32_t i = 0; i < e->location_count; i++) {
         const struct mprof_node *node = &mprof_snapshot_nodes(e->snapshot)[e->locations[i]];
-        struct mprof_mark mark = mprof_out_begin(&e->out, MPROF_PROFILE_LOCATION, 1);
+        size_t mark = mprof_out_begin(&e->out, MPROF_PROFILE_LOCATION);
         mprof_out_number(&e->out, MPROF_LOCATION_ID, i + 1);
         mprof_out_number(&e->out, MPROF_LOCATION_MAPPING, 1);
-        struct mprof_mark line = mprof_out_begin(&e->out, MPROF_LOCATION_LINE, 1);
+        size_t line = mprof_out_begin(&e->out, MPROF_LOCATION_LINE);
         mprof_out_number(&e->out, MPROF_LINE_FUNCTION, function(e, node->function));
         mprof_out_number(&e->out, MPROF_LINE_NUMBER, node->line);
         mprof_out_end(&e->out, line);
@@ -163,7 +163,7 @@ static void functions(struct mprof_encoder *e)
     for (uint32_t i = 0; i < e->function_count; i++) {
         const struct mprof_function *it = &mprof_snapshot_functions(e->snapshot)[e->functions[i]];
         bool no_frame = e->functions[i] == 0;
-        struct mprof_mark mark = mprof_out_begin(&e->out, MPROF_PROFILE_FUNCTION, 1);
+        size_t mark = mprof_out_begin(&e->out, MPROF_PROFILE_FUNCTION);
         mprof_out_number(&e->out, MPROF_FUNCTION_ID, i + 1);
         mprof_out_number(&e->out, MPROF_FUNCTION_NAME, no_frame ? e->no_frame : string(e, it->name));
         mprof_out_number(&e->out, MPROF_FUNCTION_FILENAME, no_frame ? e->no_frame : string(e, it->filename));
@@ -225,7 +225,7 @@ static void comments(struct mprof_encoder *e)
 static void strings(struct mprof_encoder *e)
 {
     for (uint32_t i = 0; i < e->string_count; i++) {
-        struct mprof_mark mark = mprof_out_begin(&e->out, MPROF_PROFILE_STRING, e->strings[i].length);
+        size_t mark = mprof_out_begin(&e->out, MPROF_PROFILE_STRING);
         mprof_utf8_write(&e->out, e->strings[i].bytes, e->strings[i].length);
         mprof_out_end(&e->out, mark);
     }

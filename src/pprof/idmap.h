@@ -37,10 +37,16 @@ static inline uint64_t mprof_idmap_fold(uint64_t word, uint64_t secret)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline struct mprof_idslot *mprof_idmap_probe(const struct mprof_idmap *map, uint64_t key)
+/* Where the search for a key begins. */
+static inline size_t mprof_idmap_home(const struct mprof_idmap *map, uint64_t key)
 {
     uint64_t hash = mprof_idmap_fold(key, map->secret);
-    size_t at = (size_t)(hash ^ hash >> 32) & (map->size - 1);
+    return (size_t)(hash ^ hash >> 32) & (map->size - 1);
+}
+
+static inline struct mprof_idslot *mprof_idmap_probe(const struct mprof_idmap *map, uint64_t key)
+{
+    size_t at = mprof_idmap_home(map, key);
     while (map->slots[at].value != 0 && map->slots[at].key != key)
         at = (at + 1) & (map->size - 1);
     return &map->slots[at];
@@ -49,9 +55,8 @@ static inline struct mprof_idslot *mprof_idmap_probe(const struct mprof_idmap *m
 /* Brings the place of a key into the cache. */
 static inline void mprof_idmap_prefetch(const struct mprof_idmap *map, uint64_t key)
 {
-    uint64_t hash = mprof_idmap_fold(key, map->secret);
     if (map->size)
-        MPROF_PREFETCH_WRITE(&map->slots[(size_t)(hash ^ hash >> 32) & (map->size - 1)]);
+        MPROF_PREFETCH_WRITE(&map->slots[mprof_idmap_home(map, key)]);
 }
 
 /* 0: not there. */

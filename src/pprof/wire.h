@@ -172,6 +172,14 @@ static inline unsigned char *mprof_varint_write(unsigned char *at, uint64_t valu
     return at;
 }
 
+static inline size_t mprof_varint_size(uint64_t value)
+{
+    size_t size = 1;
+    while (value >>= 7)
+        size++;
+    return size;
+}
+
 static inline void mprof_out_varint(struct mprof_out *out, uint64_t value)
 {
     if (mprof_out_room(out, MPROF_VARINT))
@@ -195,43 +203,25 @@ static inline void mprof_out_raw(struct mprof_out *out, const void *bytes, size_
     out->length += length;
 }
 
-/* A field of bytes; what is written from mprof_out_begin to mprof_out_end is its content. The length comes before it: as
- * many bytes are left free for it as `expected` bytes of content take, and if they are more or less, the content moves.
- */
-struct mprof_mark {
-    size_t start; /* of the content */
-    size_t room;  /* bytes left for the length */
-};
-
-static inline size_t mprof_varint_size(uint64_t value)
+/* Begins a field of bytes; what is written until mprof_out_end(out, mark) is its content. */
+static inline size_t mprof_out_begin(struct mprof_out *out, uint32_t number)
 {
-    size_t size = 1;
-    while (value >>= 7)
-        size++;
-    return size;
-}
-
-static inline struct mprof_mark mprof_out_begin(struct mprof_out *out, uint32_t number, size_t expected)
-{
-    struct mprof_mark mark = {.room = mprof_varint_size(expected)};
     mprof_out_varint(out, (uint64_t)number << 3 | MPROF_WIRE_LENGTH);
-    if (mprof_out_room(out, mark.room))
-        out->length += mark.room;
-    mark.start = out->length;
-    return mark;
+    mprof_out_varint(out, 0); /* one byte for the length; end makes room if it takes more */
+    return out->length;
 }
 
-static inline void mprof_out_end(struct mprof_out *out, struct mprof_mark mark)
+static inline void mprof_out_end(struct mprof_out *out, size_t mark)
 {
     if (!mprof_out_room(out, MPROF_VARINT))
         return;
-    size_t length = out->length - mark.start;
-    size_t size = mprof_varint_size(length);
-    unsigned char *at = out->bytes + mark.start - mark.room;
-    if (size != mark.room)
-        memmove(at + size, at + mark.room, length);
-    (void)mprof_varint_write(at, length);
-    out->length += size - mark.room;
+    size_t length = out->length - mark;
+    size_t more = mprof_varint_size(length) - 1;
+    if (more)
+        memmove(out->bytes + mark + more, out->bytes + mark, length);
+    out->length = mark - 1;
+    mprof_out_varint(out, length);
+    out->length += length;
 }
 
 #endif

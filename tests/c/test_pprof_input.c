@@ -51,7 +51,7 @@ static void assemble_items(struct mprof_out *out, const char **at, char close)
             mprof_out_varint(out, number(at));
             continue;
         }
-        struct mprof_mark mark = mprof_out_begin(out, field, 1);
+        size_t mark = mprof_out_begin(out, field);
         if (kind == '{') {
             assemble_items(out, at, '}');
         } else if (kind == '[') {
@@ -482,12 +482,12 @@ static void test_hostile(void)
 
     begin(&input); /* 10^5 lines in a location, named 10^5 times: 10^10 frames */
     append(&input, STRINGS TYPES CODE);
-    struct mprof_mark mark = mprof_out_begin(&input.out, 4, 1);
+    size_t mark = mprof_out_begin(&input.out, 4);
     append(&input, "1:2");
     for (unsigned i = 0; i < MANY; i++)
         append(&input, "4{1:1 2:9}");
     mprof_out_end(&input.out, mark);
-    mark = mprof_out_begin(&input.out, 2, 1);
+    mark = mprof_out_begin(&input.out, 2);
     append(&input, "2[1 8]");
     for (unsigned i = 0; i < MANY; i++)
         append(&input, "1:2");
@@ -498,7 +498,7 @@ static void test_hostile(void)
 
     begin(&input); /* one stack of 10^6 frames is only deep */
     append(&input, STRINGS TYPES CODE);
-    mark = mprof_out_begin(&input.out, 2, 1);
+    mark = mprof_out_begin(&input.out, 2);
     append(&input, "2[1 8]");
     for (unsigned i = 0; i < 10 * MANY; i++)
         append(&input, "1:1");
