@@ -169,6 +169,11 @@ void *mprof_arena_get(struct mprof_arena *arena, size_t size)
     return size < MPROF_ARENA_LARGE ? small_get(arena, size) : large_get(arena, size);
 }
 
+void *mprof_arena_array(struct mprof_arena *arena, size_t count, size_t item)
+{
+    return mprof_arena_get(arena, (count ? count : 1) * item);
+}
+
 size_t mprof_arena_usable(size_t size)
 {
     if (size < MPROF_ARENA_LARGE) {

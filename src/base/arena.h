@@ -45,6 +45,8 @@ void mprof_arena_init(struct mprof_arena *arena, size_t limit);
 void mprof_arena_move(struct mprof_arena *to, struct mprof_arena *from);
 /* Zeroed, aligned to 16 bytes (large: to 64). NULL: limit reached or no memory. size > 0. */
 void *mprof_arena_get(struct mprof_arena *arena, size_t size);
+/* Room for `count` items, zeroed; also for none, as a NULL would say that there is no memory. */
+void *mprof_arena_array(struct mprof_arena *arena, size_t count, size_t item);
 /* Bytes that a request of `size` really gets; asking for that many costs nothing more. */
 size_t mprof_arena_usable(size_t size);
 /* `size` as it was asked for. NULL is allowed. */

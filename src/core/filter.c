@@ -2,6 +2,8 @@
 /* filter.c -- see filter.h. */
 #include "core/filter.h"
 
+#include "core/tally.h"
+
 struct mprof_filter *mprof_filter_new(struct mprof_arena *arena, unsigned bits)
 {
     struct mprof_filter *filter = mprof_arena_get(arena, sizeof *filter + ((size_t)1 << bits));
@@ -12,18 +14,12 @@ struct mprof_filter *mprof_filter_new(struct mprof_arena *arena, unsigned bits)
 
 void mprof_filter_add(struct mprof_filter *filter, uintptr_t address)
 {
-    uint8_t *bucket = &filter->buckets[mprof_filter_bucket(filter, address)];
-    uint8_t count = *bucket;
-    if (count != UINT8_MAX)
-        __atomic_store_n(bucket, (uint8_t)(count + 1), __ATOMIC_RELAXED);
+    mprof_tally_add(&filter->buckets[mprof_filter_bucket(filter, address)]);
 }
 
 void mprof_filter_remove(struct mprof_filter *filter, uintptr_t address)
 {
-    uint8_t *bucket = &filter->buckets[mprof_filter_bucket(filter, address)];
-    uint8_t count = *bucket;
-    if (count != UINT8_MAX && count != 0)
-        __atomic_store_n(bucket, (uint8_t)(count - 1), __ATOMIC_RELAXED);
+    mprof_tally_remove(&filter->buckets[mprof_filter_bucket(filter, address)]);
 }
 
 void mprof_filter_clear(struct mprof_filter *filter)

@@ -23,22 +23,10 @@ struct folding {
     uint32_t *folded; /* node "folded" below a path; NO_NODE: none. Until nodes are numbered 0 stands for one. */
 };
 
-static void *get_array(struct mprof_arena *arena, size_t count, size_t item)
-{
-    return mprof_arena_get(arena, (count ? count : 1) * item);
-}
-
-static const struct mprof_figures *figures_of(const struct mprof_stack *stack, unsigned measure)
-{
-    const struct mprof_figures *const of[MPROF_MEASURES] = {
-        [MPROF_INUSE] = &stack->inuse, [MPROF_ALLOC] = &stack->alloc, [MPROF_PEAK] = &stack->peak};
-    return of[measure];
-}
-
 static bool has_blocks(const struct mprof_stack *stack)
 {
     for (unsigned m = 0; m < MPROF_MEASURES; m++)
-        if (figures_of(stack, m)->samples > 0 || figures_of(stack, m)->blocks > 0)
+        if (mprof_figures_any(mprof_stack_figures(stack, m)))
             return true;
     return false;
 }
@@ -72,7 +60,7 @@ static void judge(struct folding *f, uint32_t source, unsigned measure, bool blo
     double total = 0.0;
     memset(sums, 0, count * sizeof *sums);
     for (uint32_t i = 0; i < stack_count; i++) {
-        const struct mprof_figures *figures = figures_of(&stacks[i], measure);
+        const struct mprof_figures *figures = mprof_stack_figures(&stacks[i], measure);
         double value = blocks ? figures->blocks : figures->bytes;
         sums[of_node[stacks[i].node]] += value;
         total += value;
@@ -172,9 +160,9 @@ static int sites_make(struct sites *sites, struct mprof_fold *fold, struct mprof
     size_t slots = 64;
     while (slots < 2 * (size_t)most)
         slots *= 2;
-    *sites = (struct sites){fold, get_array(arena, slots, sizeof(uint32_t)), slots - 1, mprof_os_entropy()};
-    fold->site_function = get_array(arena, most, sizeof(uint32_t));
-    fold->site_line = get_array(arena, most, sizeof(uint32_t));
+    *sites = (struct sites){fold, mprof_arena_array(arena, slots, sizeof(uint32_t)), slots - 1, mprof_os_entropy()};
+    fold->site_function = mprof_arena_array(arena, most, sizeof(uint32_t));
+    fold->site_line = mprof_arena_array(arena, most, sizeof(uint32_t));
     fold->site_count = 1;
     return sites->slots && fold->site_function && fold->site_line ? 0 : -1;
 }
@@ -219,9 +207,9 @@ static void write_nodes(struct folding *f, struct mprof_fold *fold, struct sites
 static int make_nodes(struct folding *f, struct mprof_fold *fold, uint32_t function_folded)
 {
     uint32_t count = f->paths.count;
-    uint32_t *child = get_array(f->arena, count, sizeof *child);
-    uint32_t *sibling = get_array(f->arena, count, sizeof *sibling);
-    f->node = get_array(f->arena, count, sizeof *f->node);
+    uint32_t *child = mprof_arena_array(f->arena, count, sizeof *child);
+    uint32_t *sibling = mprof_arena_array(f->arena, count, sizeof *sibling);
+    f->node = mprof_arena_array(f->arena, count, sizeof *f->node);
     if (!child || !sibling || !f->node)
         return -1;
     uint32_t nodes = f->folded[0] != NO_NODE ? 2 : 1;
@@ -233,8 +221,8 @@ static int make_nodes(struct folding *f, struct mprof_fold *fold, uint32_t funct
         nodes += f->folded[path] != NO_NODE ? 2 : 1;
     }
     struct sites sites;
-    fold->node_depth = get_array(f->arena, nodes, sizeof(uint32_t));
-    fold->node_site = get_array(f->arena, nodes, sizeof(uint32_t));
+    fold->node_depth = mprof_arena_array(f->arena, nodes, sizeof(uint32_t));
+    fold->node_site = mprof_arena_array(f->arena, nodes, sizeof(uint32_t));
     if (!fold->node_depth || !fold->node_site || sites_make(&sites, fold, f->arena, nodes + 1) < 0)
         return -1;
     write_nodes(f, fold, &sites, child, sibling, function_folded);
@@ -252,7 +240,8 @@ static uint32_t node_of(const struct folding *f, uint32_t source, const struct m
 
 static int add_figures(struct folding *f, struct mprof_fold *fold)
 {
-    uint32_t *place = get_array(f->arena, fold->node_count, sizeof *place); /* 1: a stack ends there; then 1 + place */
+    uint32_t *place =
+        mprof_arena_array(f->arena, fold->node_count, sizeof *place); /* 1: a stack ends there; then 1 + place */
     if (!place)
         return -1;
     for (uint32_t s = 0; s < f->paths.source_count; s++) {
@@ -262,7 +251,7 @@ static int add_figures(struct folding *f, struct mprof_fold *fold)
             if (has_blocks(&stacks[i]))
                 place[node_of(f, s, &stacks[i])] = 1;
     }
-    fold->own_node = get_array(f->arena, fold->node_count, sizeof *fold->own_node);
+    fold->own_node = mprof_arena_array(f->arena, fold->node_count, sizeof *fold->own_node);
     if (!fold->own_node)
         return -1;
     for (uint32_t node = 0; node < fold->node_count; node++)
@@ -273,7 +262,8 @@ static int add_figures(struct folding *f, struct mprof_fold *fold)
     for (uint32_t s = 0; s < f->paths.source_count; s++) {
         const struct mprof_stack *stacks = mprof_snapshot_stacks(f->paths.sources[s].snapshot);
         uint32_t count = mprof_snapshot_stack_count(f->paths.sources[s].snapshot);
-        struct mprof_figures *sums = get_array(f->arena, (size_t)fold->own_count * MPROF_MEASURES, sizeof *sums);
+        struct mprof_figures *sums =
+            mprof_arena_array(f->arena, (size_t)fold->own_count * MPROF_MEASURES, sizeof *sums);
         if (!sums)
             return -1;
         for (uint32_t i = 0; i < count; i++) {
@@ -281,7 +271,7 @@ static int add_figures(struct folding *f, struct mprof_fold *fold)
                 continue;
             size_t at = (size_t)(place[node_of(f, s, &stacks[i])] - 1) * MPROF_MEASURES;
             for (unsigned m = 0; m < MPROF_MEASURES; m++)
-                mprof_figures_add(&sums[at + m], figures_of(&stacks[i], m));
+                mprof_figures_add(&sums[at + m], mprof_stack_figures(&stacks[i], m));
         }
         fold->figures[s] = sums;
     }
@@ -296,10 +286,10 @@ int mprof_fold(struct mprof_fold *fold, struct mprof_arena *arena, const struct 
     if (mprof_paths_make_numbered(&f.paths, arena, snapshots, options->numbers, count) < 0 ||
         f.paths.count > UINT32_MAX / 2 - 1)
         return -1;
-    f.share = get_array(arena, f.paths.count, sizeof *f.share);
-    f.end = get_array(arena, f.paths.count, sizeof *f.end);
-    f.folded = get_array(arena, f.paths.count, sizeof *f.folded);
-    double *sums = get_array(arena, f.paths.count, sizeof *sums);
+    f.share = mprof_arena_array(arena, f.paths.count, sizeof *f.share);
+    f.end = mprof_arena_array(arena, f.paths.count, sizeof *f.end);
+    f.folded = mprof_arena_array(arena, f.paths.count, sizeof *f.folded);
+    double *sums = mprof_arena_array(arena, f.paths.count, sizeof *sums);
     if (!f.share || !f.end || !f.folded || !sums)
         return -1;
     mark_present(&f);

@@ -31,20 +31,7 @@ static struct column column_of(const struct mprof_snapshot *snapshot, enum mprof
     const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
     if (mprof_snapshot_stack_count(snapshot) == 0)
         return (struct column){NULL, 0};
-    const struct mprof_figures *first = measure == MPROF_INUSE   ? &stacks->inuse
-                                        : measure == MPROF_ALLOC ? &stacks->alloc
-                                                                 : &stacks->peak;
-    return (struct column){first, sizeof *stacks};
-}
-
-static bool has_blocks(const struct mprof_figures *figures)
-{
-    return figures->samples > 0 || figures->blocks > 0;
-}
-
-static void *get_array(struct mprof_arena *arena, size_t count, size_t item)
-{
-    return mprof_arena_get(arena, (count ? count : 1) * item);
+    return (struct column){mprof_stack_figures(stacks, measure), sizeof *stacks};
 }
 
 /* ---- the walk ---- */
@@ -68,11 +55,11 @@ static int tree_make(struct tree *tree, struct mprof_arena *arena, const struct 
     uint32_t count = mprof_snapshot_node_count(snapshot);
     tree->snapshot = snapshot;
     tree->path_of_node = path_of_node;
-    tree->child = get_array(arena, count, sizeof(uint32_t));
-    tree->sibling = get_array(arena, count, sizeof(uint32_t));
-    tree->stack = get_array(arena, count, sizeof(uint32_t));
-    tree->open = get_array(arena, path_count, sizeof(uint32_t));
-    uint32_t *depth = get_array(arena, count, sizeof(uint32_t));
+    tree->child = mprof_arena_array(arena, count, sizeof(uint32_t));
+    tree->sibling = mprof_arena_array(arena, count, sizeof(uint32_t));
+    tree->stack = mprof_arena_array(arena, count, sizeof(uint32_t));
+    tree->open = mprof_arena_array(arena, path_count, sizeof(uint32_t));
+    uint32_t *depth = mprof_arena_array(arena, count, sizeof(uint32_t));
     if (!tree->child || !tree->sibling || !tree->stack || !tree->open || !depth)
         return -1;
     uint32_t deepest = 0;
@@ -89,7 +76,7 @@ static int tree_make(struct tree *tree, struct mprof_arena *arena, const struct 
     uint32_t stack_count = mprof_snapshot_stack_count(snapshot);
     for (uint32_t i = 0; i < stack_count; i++)
         tree->stack[stacks[i].node] = i + 1;
-    tree->sums = get_array(arena, (size_t)deepest + 1, sizeof *tree->sums);
+    tree->sums = mprof_arena_array(arena, (size_t)deepest + 1, sizeof *tree->sums);
     return tree->sums ? 0 : -1;
 }
 
@@ -168,8 +155,8 @@ static void add(struct tree *tree, struct column column, enum counting counting,
 static void *sorted(struct mprof_arena *arena, const void *items, uint32_t count, size_t size,
                     mprof_order_compare *compare, const void *context)
 {
-    uint32_t *order = get_array(arena, 2 * (size_t)count, sizeof *order);
-    char *out = get_array(arena, count, size);
+    uint32_t *order = mprof_arena_array(arena, 2 * (size_t)count, sizeof *order);
+    char *out = mprof_arena_array(arena, count, size);
     if (!order || !out)
         return NULL;
     for (uint32_t i = 0; i < count; i++)
@@ -204,19 +191,19 @@ int mprof_grouping_statistics(struct mprof_statistics *result, struct mprof_aren
 {
     if (mprof_paths_make(&result->paths, arena, key, &snapshot, 1, cumulative) < 0)
         return -1;
-    struct mprof_figures *by_path = get_array(arena, result->paths.count, sizeof *by_path);
+    struct mprof_figures *by_path = mprof_arena_array(arena, result->paths.count, sizeof *by_path);
     const uint32_t *path_of_node = result->paths.sources[0].of_node;
     struct tree tree = {.snapshot = snapshot, .path_of_node = path_of_node};
     if (!by_path || (cumulative && tree_make(&tree, arena, snapshot, path_of_node, result->paths.count) < 0))
         return -1;
     add(&tree, column_of(snapshot, MPROF_INUSE), cumulative ? EACH : FLAT, by_path);
-    result->groups = get_array(arena, result->paths.count, sizeof *result->groups);
+    result->groups = mprof_arena_array(arena, result->paths.count, sizeof *result->groups);
     if (!result->groups)
         return -1;
     result->count = 0;
     for (uint32_t path = 1; path < result->paths.count; path++) {
         const struct mprof_figures *figures = &by_path[path];
-        if (has_blocks(figures))
+        if (mprof_figures_any(figures))
             result->groups[result->count++] =
                 (struct mprof_group){path, rint(figures->bytes), rint(figures->blocks), *figures};
     }
@@ -252,27 +239,27 @@ int mprof_grouping_differences(struct mprof_differences *result, struct mprof_ar
     if (mprof_changes_by_stack(now, before, arena, changed) < 0)
         return -1;
     struct mprof_figures *sums[2];
-    struct mprof_figures *changes = get_array(arena, paths->count, sizeof *changes);
+    struct mprof_figures *changes = mprof_arena_array(arena, paths->count, sizeof *changes);
     if (!changes)
         return -1;
     for (uint32_t s = 0; s < 2; s++) {
         const uint32_t *path_of_node = paths->sources[s].of_node;
         struct tree tree = {.snapshot = both[s], .path_of_node = path_of_node};
-        sums[s] = get_array(arena, paths->count, sizeof *sums[s]);
+        sums[s] = mprof_arena_array(arena, paths->count, sizeof *sums[s]);
         if (!sums[s] || (cumulative && tree_make(&tree, arena, both[s], path_of_node, paths->count) < 0))
             return -1;
         add(&tree, column_of(both[s], MPROF_INUSE), cumulative ? EACH : FLAT, sums[s]);
         if (changed[s])
             add(&tree, (struct column){changed[s], sizeof *changed[s]}, cumulative ? EACH : FLAT, changes);
     }
-    result->groups = get_array(arena, paths->count, sizeof *result->groups);
+    result->groups = mprof_arena_array(arena, paths->count, sizeof *result->groups);
     if (!result->groups)
         return -1;
     result->count = 0;
     for (uint32_t path = 1; path < paths->count; path++) {
         const struct mprof_figures *new_sum = &sums[0][path];
         const struct mprof_figures *old_sum = &sums[1][path];
-        if (!has_blocks(new_sum) && !has_blocks(old_sum))
+        if (!mprof_figures_any(new_sum) && !mprof_figures_any(old_sum))
             continue;
         double size = rint(new_sum->bytes);
         double count = rint(new_sum->blocks);
@@ -310,9 +297,9 @@ static int sum_rows(struct mprof_figures *sums[2 * MPROF_MEASURES], struct mprof
 {
     for (unsigned m = 0; m < MPROF_MEASURES; m++) {
         struct column column = column_of(tree->snapshot, (enum mprof_measure)m);
-        struct mprof_figures *flat = sums[m] = get_array(arena, path_count, sizeof *flat);
+        struct mprof_figures *flat = sums[m] = mprof_arena_array(arena, path_count, sizeof *flat);
         struct mprof_figures *cumulative = sums[MPROF_MEASURES + m] =
-            whole ? flat : get_array(arena, path_count, sizeof *flat);
+            whole ? flat : mprof_arena_array(arena, path_count, sizeof *flat);
         if (!flat || !cumulative)
             return -1;
         add(tree, column, FLAT, flat);
@@ -330,7 +317,7 @@ static bool fill_row(struct mprof_row *row, uint32_t path, struct mprof_figures 
     for (unsigned m = 0; m < MPROF_MEASURES; m++) {
         row->flat[m] = sums[m][path];
         row->cumulative[m] = sums[MPROF_MEASURES + m][path];
-        any |= has_blocks(&row->cumulative[m]);
+        any |= mprof_figures_any(&row->cumulative[m]);
     }
     return any;
 }
@@ -339,7 +326,7 @@ static bool fill_row(struct mprof_row *row, uint32_t path, struct mprof_figures 
 static int count_frames(struct mprof_rows *rows, struct mprof_arena *arena, const struct mprof_snapshot *snapshot)
 {
     const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
-    uint32_t *by_path = get_array(arena, rows->paths.count, sizeof *by_path);
+    uint32_t *by_path = mprof_arena_array(arena, rows->paths.count, sizeof *by_path);
     if (!by_path)
         return -1;
     for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
@@ -366,11 +353,11 @@ int mprof_grouping_rows(struct mprof_rows *result, struct mprof_arena *arena, en
     uint32_t count = 0;
     for (uint32_t path = 1; path < paths->count; path++)
         for (unsigned i = MPROF_MEASURES; i < 2 * MPROF_MEASURES; i++)
-            if (has_blocks(&sums[i][path])) {
+            if (mprof_figures_any(&sums[i][path])) {
                 count++;
                 break;
             }
-    result->rows = get_array(arena, count, sizeof *result->rows);
+    result->rows = mprof_arena_array(arena, count, sizeof *result->rows);
     if (!result->rows)
         return -1;
     result->count = 0;
@@ -390,7 +377,7 @@ int mprof_grouping_sums(struct mprof_row **rows, struct mprof_arena *arena, cons
 {
     const struct mprof_node *nodes = mprof_snapshot_nodes(snapshot);
     uint32_t node_count = mprof_snapshot_node_count(snapshot);
-    uint32_t *group_of_node = get_array(arena, node_count, sizeof *group_of_node);
+    uint32_t *group_of_node = mprof_arena_array(arena, node_count, sizeof *group_of_node);
     struct mprof_figures *sums[2 * MPROF_MEASURES];
     struct tree tree;
     if (!group_of_node)
@@ -399,7 +386,7 @@ int mprof_grouping_sums(struct mprof_row **rows, struct mprof_arena *arena, cons
         group_of_node[i] = group_of[nodes[i].function]; /* the root's function is 0 */
     if (tree_make(&tree, arena, snapshot, group_of_node, groups) < 0 || sum_rows(sums, arena, &tree, groups, false) < 0)
         return -1;
-    *rows = get_array(arena, groups, sizeof **rows);
+    *rows = mprof_arena_array(arena, groups, sizeof **rows);
     if (!*rows)
         return -1;
     for (uint32_t group = 0; group < groups; group++)

@@ -79,6 +79,11 @@ enum mprof_measure {
     MPROF_MEASURES,
 };
 
+static inline const struct mprof_figures *mprof_stack_figures(const struct mprof_stack *stack, unsigned measure)
+{
+    return measure == MPROF_INUSE ? &stack->inuse : measure == MPROF_ALLOC ? &stack->alloc : &stack->peak;
+}
+
 struct mprof_row {
     uint32_t path;
     uint32_t total_frames; /* of whole stacks: frames that the program had, more than the path has if it was cut */

@@ -40,11 +40,6 @@ static bool by_function(enum mprof_key key)
     return key == MPROF_KEY_FUNCTION || key == MPROF_KEY_STACK;
 }
 
-static void *get_array(struct mprof_arena *arena, size_t count, size_t item)
-{
-    return mprof_arena_get(arena, (count ? count : 1) * item);
-}
-
 /* ---- ranks of strings ---- */
 
 static int compare_names(const void *context, uint32_t a, uint32_t b)
@@ -83,13 +78,14 @@ static int rank_strings(struct naming *naming, const struct mprof_paths *paths)
     size_t used = 2;
     for (uint32_t s = 0; s < paths->source_count; s++) {
         const struct mprof_snapshot *snapshot = paths->sources[s].snapshot;
-        naming->of[s].strings = get_array(naming->arena, mprof_snapshot_string_count(snapshot), sizeof(uint32_t));
+        naming->of[s].strings =
+            mprof_arena_array(naming->arena, mprof_snapshot_string_count(snapshot), sizeof(uint32_t));
         if (!naming->of[s].strings)
             return -1;
         used += mark_strings(snapshot, by_function(paths->key), naming->of[s].strings);
     }
-    struct name *names = get_array(naming->arena, used, sizeof *names);
-    uint32_t *order = get_array(naming->arena, 2 * used, sizeof *order);
+    struct name *names = mprof_arena_array(naming->arena, used, sizeof *names);
+    uint32_t *order = mprof_arena_array(naming->arena, 2 * used, sizeof *order);
     if (!names || !order)
         return -1;
     size_t count = 0;
@@ -151,7 +147,7 @@ static int rank_functions(struct naming *naming, const struct mprof_paths *paths
     for (uint32_t s = 0; s < paths->source_count; s++) {
         uint32_t count = mprof_snapshot_function_count(paths->sources[s].snapshot);
         const struct mprof_function *functions = mprof_snapshot_functions(paths->sources[s].snapshot);
-        naming->of[s].functions = get_array(naming->arena, count, sizeof(uint32_t));
+        naming->of[s].functions = mprof_arena_array(naming->arena, count, sizeof(uint32_t));
         if (!naming->of[s].functions)
             return -1;
         for (uint32_t i = 0; i < count; i++)
@@ -160,8 +156,8 @@ static int rank_functions(struct naming *naming, const struct mprof_paths *paths
     }
     if (!by_function(paths->key))
         return 0;
-    struct ranked *ranked = get_array(naming->arena, total, sizeof *ranked);
-    uint32_t *order = get_array(naming->arena, 2 * total, sizeof *order);
+    struct ranked *ranked = mprof_arena_array(naming->arena, total, sizeof *ranked);
+    uint32_t *order = mprof_arena_array(naming->arena, 2 * total, sizeof *order);
     if (!ranked || !order)
         return -1;
     uint32_t at = 0;
@@ -231,7 +227,7 @@ static void number_nodes(struct intern *table, const uint32_t *ranks, uint32_t s
 /* One byte a node: 1 if it has a stack. */
 static uint8_t *stack_nodes(struct mprof_arena *arena, const struct mprof_snapshot *snapshot)
 {
-    uint8_t *wanted = get_array(arena, mprof_snapshot_node_count(snapshot), 1);
+    uint8_t *wanted = mprof_arena_array(arena, mprof_snapshot_node_count(snapshot), 1);
     const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
     uint32_t count = mprof_snapshot_stack_count(snapshot);
     for (uint32_t i = 0; wanted && i < count; i++)
@@ -248,7 +244,7 @@ static int paths_begin(struct mprof_paths *paths, struct mprof_arena *arena, enu
     for (uint32_t s = 0; s < count; s++) {
         uint32_t nodes = mprof_snapshot_node_count(snapshots[s]);
         paths->sources[s].snapshot = snapshots[s];
-        paths->sources[s].of_node = get_array(arena, nodes, sizeof(uint32_t));
+        paths->sources[s].of_node = mprof_arena_array(arena, nodes, sizeof(uint32_t));
         if (!paths->sources[s].of_node)
             return -1;
         *most += nodes;
@@ -264,8 +260,8 @@ static int paths_intern(struct mprof_paths *paths, struct mprof_arena *arena, co
     while (slots < 2 * most)
         slots *= 2;
     struct intern table = {.paths = paths, .mask = slots - 1, .seed = mprof_os_entropy()};
-    table.slots = get_array(arena, slots, sizeof(uint32_t));
-    paths->items = get_array(arena, most, sizeof *paths->items);
+    table.slots = mprof_arena_array(arena, slots, sizeof(uint32_t));
+    paths->items = mprof_arena_array(arena, most, sizeof *paths->items);
     if (!table.slots || !paths->items)
         return -1;
     paths->count = 1;

@@ -7,11 +7,6 @@
 
 #include <string.h>
 
-static void *get_array(struct mprof_arena *arena, size_t count, size_t item)
-{
-    return mprof_arena_get(arena, (count ? count : 1) * item);
-}
-
 /* ---- decisions ---- */
 
 /* One filter, resolved for the stacks of one snapshot. */
@@ -41,7 +36,7 @@ static uint8_t *match_stacks(const struct mprof_filter *filter, const struct mpr
     const struct mprof_node *nodes = mprof_snapshot_nodes(snapshot);
     uint32_t stack_count = mprof_snapshot_stack_count(snapshot);
     uint32_t node_count = mprof_snapshot_node_count(snapshot);
-    uint8_t *matches = get_array(arena, stack_count, 1);
+    uint8_t *matches = mprof_arena_array(arena, stack_count, 1);
     if (!matches)
         return NULL;
     if (!filter->all_frames) {
@@ -49,7 +44,7 @@ static uint8_t *match_stacks(const struct mprof_filter *filter, const struct mpr
             matches[i] = frame_matches(filter, snapshot, stacks[i].node);
         return matches;
     }
-    uint8_t *below = get_array(arena, node_count, 1); /* the node or an ancestor matches */
+    uint8_t *below = mprof_arena_array(arena, node_count, 1); /* the node or an ancestor matches */
     if (!below)
         return NULL;
     for (uint32_t i = 1; i < node_count; i++)
@@ -186,11 +181,11 @@ static int copy_begin(struct copy *copy, const struct mprof_snapshot *snapshot, 
     uint32_t node_count = mprof_snapshot_node_count(snapshot);
     copy->from = snapshot;
     copy->to = mprof_builder_new();
-    copy->strings = get_array(arena, mprof_snapshot_string_count(snapshot), sizeof(uint32_t));
-    copy->functions = get_array(arena, mprof_snapshot_function_count(snapshot), sizeof(uint32_t));
-    copy->nodes = get_array(arena, node_count, sizeof(uint32_t));
-    copy->stacks = get_array(arena, mprof_snapshot_stack_count(snapshot), sizeof(uint32_t));
-    uint8_t *wanted = get_array(arena, node_count, 1);
+    copy->strings = mprof_arena_array(arena, mprof_snapshot_string_count(snapshot), sizeof(uint32_t));
+    copy->functions = mprof_arena_array(arena, mprof_snapshot_function_count(snapshot), sizeof(uint32_t));
+    copy->nodes = mprof_arena_array(arena, node_count, sizeof(uint32_t));
+    copy->stacks = mprof_arena_array(arena, mprof_snapshot_stack_count(snapshot), sizeof(uint32_t));
+    uint8_t *wanted = mprof_arena_array(arena, node_count, 1);
     if (!copy->to || !copy->strings || !copy->functions || !copy->nodes || !copy->stacks || !wanted)
         return -1;
     mprof_builder_set_births(copy->to, snapshot->birth_base_ns, snapshot->birth_shift);
@@ -217,9 +212,9 @@ struct mprof_snapshot *mprof_select(const struct mprof_snapshot *snapshot, const
     struct copy copy = {.from = snapshot};
     mprof_arena_init(&arena, 0);
     uint32_t stack_count = mprof_snapshot_stack_count(snapshot);
-    struct verdict *verdicts = get_array(&arena, count, sizeof *verdicts);
-    uint8_t *keep = get_array(&arena, stack_count, 1); /* a block of domain 0, or if `some`, of any domain */
-    uint8_t *some = get_array(&arena, stack_count, 1);
+    struct verdict *verdicts = mprof_arena_array(&arena, count, sizeof *verdicts);
+    uint8_t *keep = mprof_arena_array(&arena, stack_count, 1); /* a block of domain 0, or if `some`, of any domain */
+    uint8_t *some = mprof_arena_array(&arena, stack_count, 1);
     if (!verdicts || !keep || !some)
         return copy_end(&copy, &arena, -1);
     bool by_domain = false;
@@ -260,7 +255,7 @@ struct mprof_snapshot *mprof_select_blocks(const struct mprof_snapshot *snapshot
     struct mprof_arena arena;
     struct copy copy = {.from = snapshot};
     mprof_arena_init(&arena, 0);
-    uint8_t *stacks = get_array(&arena, mprof_snapshot_stack_count(snapshot), 1);
+    uint8_t *stacks = mprof_arena_array(&arena, mprof_snapshot_stack_count(snapshot), 1);
     if (!stacks)
         return copy_end(&copy, &arena, -1);
     size_t count = mprof_snapshot_block_count(snapshot);
@@ -282,7 +277,7 @@ struct mprof_snapshot *mprof_select_all(const struct mprof_snapshot *snapshot, c
     struct copy copy = {.from = snapshot};
     mprof_arena_init(&arena, 0);
     uint32_t stack_count = mprof_snapshot_stack_count(snapshot);
-    uint8_t *stacks = get_array(&arena, stack_count, 1);
+    uint8_t *stacks = mprof_arena_array(&arena, stack_count, 1);
     if (!stacks)
         return copy_end(&copy, &arena, -1);
     memset(stacks, 1, stack_count);

@@ -15,6 +15,8 @@
 #ifndef MPROF_CORE_SIEVE_H
 #define MPROF_CORE_SIEVE_H
 
+#include "core/tally.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,16 +41,12 @@ static inline bool mprof_sieve_maybe(const union mprof_sieve *sieve, uintptr_t a
 
 static inline void mprof_sieve_add(union mprof_sieve *sieve, uintptr_t address)
 {
-    uint8_t *mark = &sieve->marks[mprof_sieve_mark(address)];
-    if (*mark != UINT8_MAX)
-        __atomic_store_n(mark, (uint8_t)(*mark + 1), __ATOMIC_RELAXED);
+    mprof_tally_add(&sieve->marks[mprof_sieve_mark(address)]);
 }
 
 static inline void mprof_sieve_remove(union mprof_sieve *sieve, uintptr_t address)
 {
-    uint8_t *mark = &sieve->marks[mprof_sieve_mark(address)];
-    if (*mark != UINT8_MAX && *mark != 0)
-        __atomic_store_n(mark, (uint8_t)(*mark - 1), __ATOMIC_RELAXED);
+    mprof_tally_remove(&sieve->marks[mprof_sieve_mark(address)]);
 }
 
 /* Everything is watched from here on, or nothing. Others may look meanwhile. */

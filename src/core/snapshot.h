@@ -137,5 +137,10 @@ void mprof_figures_add_samples(struct mprof_figures *figures, uint64_t size, dou
 /* Adds a block record: its estimates as they stand, variances from size, rate and samples. */
 void mprof_figures_add_block(struct mprof_figures *figures, const struct mprof_block *block);
 void mprof_figures_add(struct mprof_figures *figures, const struct mprof_figures *other);
+/* Whether they are of any block. */
+static inline bool mprof_figures_any(const struct mprof_figures *figures)
+{
+    return figures->samples > 0 || figures->blocks > 0;
+}
 
 #endif

@@ -10,11 +10,6 @@
 /* Lib/structseq.h of 3.7 is not part of Python.h. */
 #include <structseq.h>
 
-static struct mprof_traces *traces_of(PyObject *self)
-{
-    return (struct mprof_traces *)(void *)self;
-}
-
 struct mprof_snapshot_types *mprof_traces_types(PyObject *module)
 {
     struct mprof_snapshot_types *types = PyModule_GetState(module);
@@ -224,7 +219,7 @@ static void empty(PyObject **slots, size_t count)
 
 static void traces_dealloc(PyObject *self)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     PyTypeObject *type = Py_TYPE(self);
     empty(traces->stacks, mprof_snapshot_stack_count(traces->snapshot));
     empty(traces->nodes, mprof_snapshot_node_count(traces->snapshot));
@@ -270,7 +265,7 @@ fail:
 
 static Py_ssize_t traces_length(PyObject *self)
 {
-    return (Py_ssize_t)mprof_snapshot_block_count(traces_of(self)->snapshot);
+    return (Py_ssize_t)mprof_snapshot_block_count(mprof_traces_of(self)->snapshot);
 }
 
 static PyObject *traces_at(PyObject *self, Py_ssize_t index)
@@ -280,7 +275,7 @@ static PyObject *traces_at(PyObject *self, Py_ssize_t index)
                      traces_length(self));
         return NULL;
     }
-    return mprof_traces_item(traces_of(self), (size_t)index);
+    return mprof_traces_item(mprof_traces_of(self), (size_t)index);
 }
 
 static PyObject *traces_slice(PyObject *self, PyObject *slice)
@@ -293,7 +288,7 @@ static PyObject *traces_slice(PyObject *self, PyObject *slice)
     Py_ssize_t count = PySlice_AdjustIndices(traces_length(self), &start, &stop, step);
     PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; list && i < count; i++, start += step) {
-        PyObject *item = mprof_traces_item(traces_of(self), (size_t)start);
+        PyObject *item = mprof_traces_item(mprof_traces_of(self), (size_t)start);
         if (!item) {
             Py_DECREF(list);
             return NULL;
@@ -329,7 +324,7 @@ static bool size_sought(PyObject *value, uint64_t *size)
 /* Calls found = 1 for the first equal trace from *at on, below stop; *at is its index then. -1: exception. */
 static int traces_find(PyObject *self, PyObject *value, Py_ssize_t *at, Py_ssize_t stop)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     uint64_t size;
     bool by_size = size_sought(value, &size);
     for (; *at < stop; ++*at) {
@@ -392,14 +387,14 @@ static PyObject *traces_count(PyObject *self, PyObject *value)
 
 static PyObject *traces_copy(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     mprof_snapshot_incref(traces->snapshot);
     return mprof_traces_new(Py_TYPE(self), traces->frame_type, traces->snapshot);
 }
 
 static PyObject *traces_sizeof(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     return PyLong_FromSize_t(sizeof *traces + traces->arena.mapped + mprof_snapshot_memory(traces->snapshot));
 }
 
@@ -411,7 +406,8 @@ static int same_as_traces(PyObject *self, PyObject *other)
     int status;
     mprof_arena_init(&arena, 0);
     Py_BEGIN_ALLOW_THREADS;
-    status = mprof_grouping_same_traces(traces_of(self)->snapshot, traces_of(other)->snapshot, &arena, &same);
+    status =
+        mprof_grouping_same_traces(mprof_traces_of(self)->snapshot, mprof_traces_of(other)->snapshot, &arena, &same);
     mprof_arena_drop(&arena);
     Py_END_ALLOW_THREADS;
     if (status < 0) {
@@ -427,7 +423,7 @@ static int same_as_list(PyObject *self, PyObject *other)
         return PyErr_Occurred() ? -1 : 0;
     for (Py_ssize_t i = 0; i < traces_length(self); i++) {
         PyObject *theirs = PySequence_GetItem(other, i);
-        PyObject *ours = theirs ? mprof_traces_item(traces_of(self), (size_t)i) : NULL;
+        PyObject *ours = theirs ? mprof_traces_item(mprof_traces_of(self), (size_t)i) : NULL;
         int same = ours ? PyObject_RichCompareBool(ours, theirs, Py_EQ) : -1;
         Py_XDECREF(ours);
         Py_XDECREF(theirs);

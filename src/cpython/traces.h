@@ -21,6 +21,7 @@
 #include "cpython/snapshot_type.h"
 
 #include "base/arena.h"
+#include "core/grouping.h"
 
 struct mprof_traces {
     PyObject_HEAD struct mprof_snapshot *snapshot;
@@ -37,6 +38,11 @@ struct mprof_snapshot_types *mprof_traces_types(PyObject *module);
 /* As mprof_snapshot_type_wrap, for who has a Traces object and no module. Steals the reference to the snapshot. */
 PyObject *mprof_traces_new(PyTypeObject *type, PyTypeObject *frame_type, struct mprof_snapshot *snapshot);
 
+static inline struct mprof_traces *mprof_traces_of(PyObject *self)
+{
+    return (struct mprof_traces *)(void *)self;
+}
+
 /* All return a new reference, or NULL with an exception set. */
 PyObject *mprof_traces_string(struct mprof_traces *traces, uint32_t string);
 PyObject *mprof_traces_frame(struct mprof_traces *traces, uint32_t node);
@@ -44,6 +50,8 @@ PyObject *mprof_traces_frames(struct mprof_traces *traces, uint32_t stack);
 /* The path of a node, most recent frame first or oldest first. Not cached. */
 PyObject *mprof_traces_path(struct mprof_traces *traces, uint32_t node, int oldest_first);
 PyObject *mprof_traces_item(struct mprof_traces *traces, size_t index);
+/* The figures of rows as bytes: of each the flat ones, then the cumulative ones. */
+PyObject *mprof_traces_row_figures(const struct mprof_row *rows, uint32_t count);
 
 /* A FrameTuple. Steals the references, also when it fails; any of them may be NULL with an exception set. */
 PyObject *mprof_traces_frame_new(PyTypeObject *type, PyObject *filename, PyObject *line, PyObject *name,

@@ -18,11 +18,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-static struct mprof_traces *traces_of(PyObject *self)
-{
-    return (struct mprof_traces *)(void *)self;
-}
-
 /* ---- functions ---- */
 
 static PyObject *text_or_none(struct mprof_traces *traces, uint32_t string)
@@ -55,7 +50,7 @@ static PyObject *function_to_python(struct mprof_traces *traces, const struct mp
 
 PyObject *mprof_traces_list_functions(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     const struct mprof_function *functions = mprof_snapshot_functions(traces->snapshot);
     uint32_t count = mprof_snapshot_function_count(traces->snapshot);
     PyObject *list = PyList_New((Py_ssize_t)count);
@@ -105,12 +100,11 @@ static PyObject *bytes_of(const void *items, size_t count, size_t size)
 
 PyObject *mprof_traces_sums(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     PyObject *given;
     unsigned int groups;
     if (!PyArg_ParseTuple(arguments, "OI:sums", &given, &groups))
         return NULL;
-    const size_t size = 2 * MPROF_MEASURES * sizeof(struct mprof_figures);
     PyObject *result = NULL;
     struct mprof_row *rows;
     struct mprof_arena arena;
@@ -121,12 +115,7 @@ PyObject *mprof_traces_sums(PyObject *self, PyObject *arguments)
         Py_BEGIN_ALLOW_THREADS;
         status = mprof_grouping_sums(&rows, &arena, traces->snapshot, group_of, groups);
         Py_END_ALLOW_THREADS;
-        result = status < 0 ? PyErr_NoMemory() : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(groups * size));
-    }
-    for (uint32_t i = 0; result && i < groups; i++) {
-        char *out = PyBytes_AS_STRING(result) + i * size;
-        memcpy(out, rows[i].flat, size / 2);
-        memcpy(out + size / 2, rows[i].cumulative, size / 2);
+        result = status < 0 ? PyErr_NoMemory() : mprof_traces_row_figures(rows, groups);
     }
     mprof_arena_drop(&arena);
     return result;
@@ -175,7 +164,7 @@ PyObject *mprof_traces_fold(PyObject *self, PyObject *arguments)
         return PyErr_Format(PyExc_TypeError, "the older profile must be Traces or None, not %.200s",
                             Py_TYPE(old)->tp_name);
     uint32_t count = old == Py_None ? 1 : 2;
-    struct mprof_traces *of[2] = {traces_of(self), traces_of(old)};
+    struct mprof_traces *of[2] = {mprof_traces_of(self), mprof_traces_of(old)};
     const struct mprof_snapshot *snapshots[2] = {0};
     struct mprof_fold_options options = {.folded = folded, .threshold = threshold, .most = most};
     struct mprof_fold fold;

@@ -21,11 +21,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-static struct mprof_traces *traces_of(PyObject *self)
-{
-    return (struct mprof_traces *)(void *)self;
-}
-
 /* The text of a str as UTF-8 with surrogates. *owner is to be released after use; it may be NULL. -1: exception. */
 static int utf8_of(PyObject *string, const char **text, size_t *length, PyObject **owner)
 {
@@ -263,7 +258,7 @@ static struct mprof_comment *comments_of(PyObject *items)
 
 PyObject *mprof_traces_to_pprof(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     PyObject *items;
     const char *binary;
     Py_ssize_t binary_length;

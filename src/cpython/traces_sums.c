@@ -14,11 +14,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-static struct mprof_traces *traces_of(PyObject *self)
-{
-    return (struct mprof_traces *)(void *)self;
-}
-
 struct key_name {
     const char *name;
     enum mprof_key key;
@@ -118,7 +113,7 @@ static PyObject *group_to_python(struct mprof_traces *traces, const struct mprof
 
 PyObject *mprof_traces_statistics(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     const char *name;
     int cumulative;
     enum mprof_key key;
@@ -189,7 +184,7 @@ PyObject *mprof_traces_differences(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "O!sp:differences", Py_TYPE(self), &old, &name, &cumulative) ||
         find_key(statistics_keys, name, &key) < 0)
         return NULL;
-    struct mprof_traces *of[2] = {traces_of(self), traces_of(old)};
+    struct mprof_traces *of[2] = {mprof_traces_of(self), mprof_traces_of(old)};
     struct mprof_differences differences;
     struct mprof_arena arena;
     int status;
@@ -220,9 +215,21 @@ static PyObject *row_key(struct mprof_traces *traces, const struct mprof_paths *
                                          : mprof_traces_frame(traces, item->node);
 }
 
+PyObject *mprof_traces_row_figures(const struct mprof_row *rows, uint32_t count)
+{
+    const size_t half = MPROF_MEASURES * sizeof(struct mprof_figures);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * 2 * half));
+    for (uint32_t i = 0; bytes && i < count; i++) {
+        char *out = PyBytes_AS_STRING(bytes) + i * 2 * half;
+        memcpy(out, rows[i].flat, half);
+        memcpy(out + half, rows[i].cumulative, half);
+    }
+    return bytes;
+}
+
 PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     const char *name;
     enum mprof_key key;
     if (!PyArg_ParseTuple(arguments, "s:rows", &name) || find_key(row_keys, name, &key) < 0)
@@ -234,16 +241,12 @@ PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments)
     Py_BEGIN_ALLOW_THREADS;
     status = mprof_grouping_rows(&rows, &arena, key, traces->snapshot);
     Py_END_ALLOW_THREADS;
-    const size_t size = 2 * MPROF_MEASURES * sizeof(struct mprof_figures);
     PyObject *keys = status < 0 ? PyErr_NoMemory() : PyList_New((Py_ssize_t)rows.count);
-    PyObject *figures = keys ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(rows.count * size)) : NULL;
+    PyObject *figures = keys ? mprof_traces_row_figures(rows.rows, rows.count) : NULL;
     PyObject *totals = figures ? PyList_New(key == MPROF_KEY_STACK ? (Py_ssize_t)rows.count : 0) : NULL;
     if (!totals)
         Py_CLEAR(figures);
     for (uint32_t i = 0; figures && i < rows.count; i++) {
-        char *out = PyBytes_AS_STRING(figures) + i * size;
-        memcpy(out, rows.rows[i].flat, size / 2);
-        memcpy(out + size / 2, rows.rows[i].cumulative, size / 2);
         PyObject *item = row_key(traces, &rows.paths, rows.rows[i].path);
         if (item)
             PyList_SET_ITEM(keys, (Py_ssize_t)i, item);
@@ -268,7 +271,7 @@ PyObject *mprof_traces_rows(PyObject *self, PyObject *arguments)
 PyObject *mprof_traces_totals(PyObject *self, PyObject *Py_UNUSED(unused))
 {
     struct mprof_figures totals[MPROF_MEASURES];
-    mprof_grouping_totals(traces_of(self)->snapshot, totals);
+    mprof_grouping_totals(mprof_traces_of(self)->snapshot, totals);
     return PyBytes_FromStringAndSize((const char *)totals, sizeof totals);
 }
 
@@ -276,7 +279,7 @@ PyObject *mprof_traces_totals(PyObject *self, PyObject *Py_UNUSED(unused))
 
 PyObject *mprof_traces_filenames(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     const struct mprof_function *functions = mprof_snapshot_functions(traces->snapshot);
     uint32_t function_count = mprof_snapshot_function_count(traces->snapshot);
     uint32_t string_count = mprof_snapshot_string_count(traces->snapshot);
@@ -344,7 +347,7 @@ static int parse_filter(struct mprof_traces *traces, PyObject *item, struct mpro
 
 PyObject *mprof_traces_select(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     PyObject *given;
     if (!PyArg_ParseTuple(arguments, "O:select", &given))
         return NULL;
@@ -371,7 +374,7 @@ PyObject *mprof_traces_select(PyObject *self, PyObject *arguments)
 
 PyObject *mprof_traces_select_blocks(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     PyObject *keep;
     if (!PyArg_ParseTuple(arguments, "S:select_blocks", &keep))
         return NULL;
@@ -389,7 +392,7 @@ PyObject *mprof_traces_select_blocks(PyObject *self, PyObject *arguments)
 
 PyObject *mprof_traces_meta(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    const struct mprof_meta *meta = mprof_snapshot_meta(traces_of(self)->snapshot);
+    const struct mprof_meta *meta = mprof_snapshot_meta(mprof_traces_of(self)->snapshot);
     return Py_BuildValue("{sdsIsKsKsLsLsLsK}", "sample_rate", meta->sample_rate, "max_frames", meta->max_frames,
                          "drops", (unsigned long long)meta->drops, "thinnings", (unsigned long long)meta->thinnings,
                          "start_ns", (long long)meta->start_ns, "time_ns", (long long)meta->time_ns, "peak_ns",
@@ -398,7 +401,7 @@ PyObject *mprof_traces_meta(PyObject *self, PyObject *Py_UNUSED(unused))
 
 PyObject *mprof_traces_comments(PyObject *self, PyObject *Py_UNUSED(unused))
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     uint32_t count = mprof_snapshot_comment_count(traces->snapshot);
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint32_t i = 0; list && i < count; i++) {
@@ -413,7 +416,7 @@ PyObject *mprof_traces_comments(PyObject *self, PyObject *Py_UNUSED(unused))
 
 PyObject *mprof_traces_block(PyObject *self, PyObject *arguments)
 {
-    struct mprof_traces *traces = traces_of(self);
+    struct mprof_traces *traces = mprof_traces_of(self);
     Py_ssize_t index;
     if (!PyArg_ParseTuple(arguments, "n:block", &index))
         return NULL;
