@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import List, Sequence
 
 from mprofile.cli.common import (
@@ -20,7 +19,7 @@ from mprofile.cli.common import (
     terminal_width,
     write_text,
 )
-from mprofile.cli.history import add_pid, age, first_and_last
+from mprofile.cli.history import add_moments, check_pair, first_and_last
 from mprofile.cli.parser import Parser
 from mprofile.reports import difference
 from mprofile.reports.groups import BY, Selection
@@ -52,10 +51,7 @@ ROWS = 20
 def make_parser() -> Parser:
     parser = Parser("mprofile diff", USAGE, DESCRIPTION, EPILOG)
     parser.add_argument("files", nargs="+", metavar="OLD NEW", help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--since", type=age, metavar="AGE", help="of DIR: what changed since so long before its last moment (90, 10min)"
-    )
-    add_pid(parser)
+    add_moments(parser, "of DIR")
     parser.add_argument(
         "--by",
         choices=BY,
@@ -86,10 +82,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.at_least and options.metric == "count":
         parser.error("--at-least is a size: it does not go with --metric count")
     files: List[str] = options.files
-    directory = len(files) == 1 and os.path.isdir(files[0])
-    if not directory and len(files) != 2:
-        parser.error("a difference takes OLD and NEW, or one DIR that --history filled, not {}".format(
-            "the one file " + repr(files[0]) if len(files) == 1 else "{} files".format(len(files))))
+    check_pair(parser, files, "a difference")
+    directory = len(files) == 1
     if not directory and (options.since is not None or options.pid is not None):
         parser.error("--since and --pid choose from one DIR")
     check_inputs(parser, files)

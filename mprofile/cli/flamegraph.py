@@ -10,7 +10,7 @@ import sys
 from typing import List, Sequence
 
 from mprofile.cli.common import Progress, add_metric, check_inputs, read, write
-from mprofile.cli.history import add_pid, age, first_and_last, last
+from mprofile.cli.history import add_moments, check_pair, first_and_last, last
 from mprofile.cli.parser import Parser
 from mprofile.profile import Profile
 from mprofile.reports import flamegraph
@@ -52,10 +52,7 @@ def make_parser() -> Parser:
     parser = Parser("mprofile flamegraph", USAGE, DESCRIPTION, EPILOG)
     parser.add_argument("files", metavar="FILE", nargs="+", help=argparse.SUPPRESS)
     parser.add_argument("--diff", action="store_true", help="show what changed from the profile OLD to the profile NEW")
-    parser.add_argument(
-        "--since", type=age, metavar="AGE", help="with --diff and DIR: since so long before its last moment (90, 10min)"
-    )
-    add_pid(parser)
+    add_moments(parser, "with --diff and DIR")
     parser.add_argument(
         "-o",
         "--output",
@@ -93,9 +90,8 @@ def main(arguments: Sequence[str]) -> int:
     directory = os.path.isdir(files[0])
     if len(files) > 1 and any(map(os.path.isdir, files)):
         parser.error("one DIR makes a page, or FILEs do, not both")
-    if options.diff and not directory and len(files) != 2:
-        parser.error("--diff takes two files, OLD and NEW, or one DIR that --history filled, not {}".format(
-            "the one file " + repr(files[0]) if len(files) == 1 else "{} files".format(len(files))))
+    if options.diff:
+        check_pair(parser, files, "--diff")
     if options.since is not None and not (directory and options.diff):
         parser.error("--since chooses from one DIR, with --diff")
     if options.pid is not None and not directory:

@@ -7,14 +7,14 @@ import argparse
 import datetime
 import os
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from mprofile.cli.common import read
 from mprofile.cli.parser import Parser
 from mprofile.profile import Profile
 from mprofile.reports import growth
 
-__all__ = ["add_pid", "age", "first_and_last", "last", "listed", "moments"]
+__all__ = ["add_moments", "age", "check_pair", "first_and_last", "last", "listed"]
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
@@ -32,10 +32,20 @@ def age(text: str) -> float:
     return seconds
 
 
-def add_pid(parser: Parser) -> None:
+def add_moments(parser: Parser, of: str) -> None:
+    """Options that choose what of DIR is compared. of: when --since may be given."""
     parser.add_argument(
-        "--pid", type=int, metavar="PID", help="the process, if DIR holds profiles of more than one"
+        "--since", type=age, metavar="AGE", help=of + ": since so long before its last moment (90, 10min)"
     )
+    parser.add_argument("--pid", type=int, metavar="PID", help="the process, if DIR holds profiles of more than one")
+
+
+def check_pair(parser: Parser, files: Sequence[str], what: str) -> None:
+    """End the command unless the files are OLD and NEW, or one directory."""
+    if len(files) == 2 or (len(files) == 1 and os.path.isdir(files[0])):
+        return
+    given = "the one file " + repr(files[0]) if len(files) == 1 else "{} files".format(len(files))
+    parser.error("{} takes two files, OLD and NEW, or one DIR that --history filled, not {}".format(what, given))
 
 
 def listed(directory: str) -> Dict[int, List[Tuple[float, str]]]:

@@ -58,7 +58,7 @@ class Session:
         settings = self.settings
         rate, frames, every = settings["sample_rate"], settings["max_frames"], settings["every"]
         history, history_size = settings["history"], settings["history_size"]
-            # MPROFILERATE in the environment may have started it already; what was asked for here counts.
+        # MPROFILERATE in the environment may have started it already; what was asked for here counts.
         mprofile.stop()
         mprofile.start(max_frames=frames, sample_rate=rate)
         for name in NAMES:
