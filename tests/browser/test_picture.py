@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from processes import MPROFILE
 from view import View
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,11 +23,10 @@ def test_the_example_server(browser: Any, tmp_path: Any, screenshot: Any) -> Non
         from load import load
     finally:
         sys.path.remove(EXAMPLES)
-    command = [os.path.join(os.path.dirname(sys.executable), "mprofile")]
     profile, history, page = (str(tmp_path / name) for name in ("heap.pb.gz", "history", "heap.html"))
     options = ["--sample-rate", "128K", "-o", profile, "--history", history]
     server = subprocess.Popen(
-        [*command, "run", *options, "examples/tornado_server.py", "--port", "0"],
+        [MPROFILE, "run", *options, "examples/tornado_server.py", "--port", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT,
     )
     try:
@@ -40,7 +40,7 @@ def test_the_example_server(browser: Any, tmp_path: Any, screenshot: Any) -> Non
             server.kill()
             server.communicate()
     assert server.returncode == -signal.SIGTERM, said
-    subprocess.run([*command, "flamegraph", history, "-o", page], check=True, cwd=ROOT)
+    subprocess.run([MPROFILE, "flamegraph", history, "-o", page], check=True, cwd=ROOT)
     view = View(browser, page)
     view.open(width=1280, height=900)
     assert "tornado_server.py" in view.text("h1")

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+
+from processes import output
 
 
 def run(code: str, *arguments: str, timeout: float = 60.0) -> str:
@@ -23,15 +24,6 @@ def run(code: str, *arguments: str, timeout: float = 60.0) -> str:
         universal_newlines=True,
         start_new_session=True,
     )
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # faulthandler writes the stacks
-        try:
-            out, err = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-        raise AssertionError("still running after {} seconds\n{}\n{}".format(timeout, out, err)) from None
+    out, err = output(process, timeout)
     assert process.returncode == 0, "exit status {}\n{}\n{}".format(process.returncode, out, err)
     return out

@@ -7,10 +7,10 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 from typing import Dict, List, Tuple
 
 import pytest
+from processes import MPROFILE
 
 import mprofile
 from mprofile.profile import Figures, Profile
@@ -117,7 +117,7 @@ def test_block_sizes_are_labels(path: str) -> None:
 
 def test_report_shows_the_same_total(path: str) -> None:
     done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "report", path],
+        [MPROFILE, "report", path],
         stdout=subprocess.PIPE,
         universal_newlines=True,
         timeout=60,

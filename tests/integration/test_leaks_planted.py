@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -11,15 +10,14 @@ import textwrap
 
 import leak_precision
 import pytest
-
-COMMAND = os.path.join(os.path.dirname(sys.executable), "mprofile")
+from processes import MPROFILE
 
 # Without the floats: what they are made of was allocated by others. See docs/howto-find-a-leak.md.
 LEAKS = ["cache", "listeners", "reference", "closure"]
 
 
 def leaks(*words: str) -> str:
-    done = subprocess.run([COMMAND, "leaks", *words], stdout=subprocess.PIPE, universal_newlines=True, timeout=60)
+    done = subprocess.run([MPROFILE, "leaks", *words], stdout=subprocess.PIPE, universal_newlines=True, timeout=60)
     assert done.returncode == 0
     return done.stdout
 
@@ -72,7 +70,7 @@ def test_history_of_a_running_program(tmp_path: pathlib.Path) -> None:
         """)
     )
     subprocess.run(
-        [COMMAND, "run", "--sample-rate", "16K", "--every", "0.2", "--history", "profiles", str(program)],
+        [MPROFILE, "run", "--sample-rate", "16K", "--every", "0.2", "--history", "profiles", str(program)],
         cwd=str(tmp_path),
         stderr=subprocess.DEVNULL,
         timeout=60,

@@ -12,6 +12,7 @@ import sys
 from typing import Tuple
 
 import pytest
+from processes import MPROFILE
 
 from mprofile.profile import Profile
 
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.module("tornado")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVER = ROOT / "examples" / "tornado_server.py"
 LOAD = ROOT / "examples" / "load.py"
-MPROFILE = os.path.join(os.path.dirname(sys.executable), "mprofile")
 REQUESTS = 2000
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
 import subprocess
 import sys
 from typing import Any, List
+
+from processes import run_mprofile
 
 import mprofile
 from mprofile.profile import Profile
@@ -22,7 +23,6 @@ COMMENTS = [
     "a comment of somebody else",
 ]
 
-MPROFILE = os.path.join(os.path.dirname(sys.executable), "mprofile")
 
 Traces = List["tuple[int, int, tuple[tuple[str, int], ...]]"]
 
@@ -66,14 +66,7 @@ def sampled(tmp_path: pathlib.Path) -> str:
 
 
 def report(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "report", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-        **options,
-    )
+    return run_mprofile("report", *words, **options)
 
 
 def rows_of(text: str) -> List[List[str]]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
 import subprocess
-import sys
 from typing import List
 
 import pytest
+from processes import run_mprofile
 
 from mprofile.cli import COMMANDS
 from mprofile.cli.completion import commands
@@ -19,12 +18,7 @@ BY = ["line", "function", "file", "module", "package", "thread", "stack"]
 
 
 def script(shell: str) -> str:
-    done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "completion", shell],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=60,
-    )
+    done = run_mprofile("completion", shell, universal_newlines=False)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode("utf-8")
 
@@ -151,12 +145,6 @@ def test_every_command_is_there() -> None:
 
 @pytest.mark.parametrize("words, part", [([], "SHELL"), (["tcsh"], "'tcsh'")])
 def test_bad_input(words: List[str], part: str) -> None:
-    done = subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "completion", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-    )
+    done = run_mprofile("completion", *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert part in done.stderr

@@ -6,14 +6,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import pathlib
 import shutil
 import subprocess
-import sys
 from typing import Any, Dict, List
 
 import pytest
+from processes import run_mprofile
+from reports_made import trace
 
 import mprofile
 from mprofile.profile import Profile
@@ -104,10 +104,6 @@ def check(value: Any, schema: Dict[str, Any], where: str = "$") -> List[str]:
     return problems
 
 
-def trace(size: int, *frames: "tuple[str, int]") -> Any:
-    return (0, size, frames, len(frames)) if sys.version_info >= (3, 9) else (0, size, frames)
-
-
 A = ("/srv/app/a.py", 1)
 B = ("/srv/app/b.py", 2)
 ODD = ('/srv/app/od"d;\n\\N.py', 3)
@@ -137,13 +133,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(*words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "convert", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=60,
-        **options,
-    )
+    return run_mprofile("convert", *words, universal_newlines=False, **options)
 
 
 def convert(*words: str) -> str:

@@ -6,14 +6,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import pathlib
 import re
 import subprocess
-import sys
 from typing import Any, Dict, List
 
 import pytest
+from processes import run_mprofile
+from reports_made import trace
 
 import mprofile
 from mprofile import intervals
@@ -25,10 +25,6 @@ B = ("/srv/app/b.py", 2)
 C = ("/srv/app/c.py", 3)
 
 
-def trace(size: int, *frames: "tuple[str, int]") -> Any:
-    return (0, size, frames, len(frames)) if sys.version_info >= (3, 9) else (0, size, frames)
-
-
 def made(path: pathlib.Path, traces: Any) -> str:
     profile = Profile.from_snapshot(mprofile.Snapshot(traces, 128))
     profile.write(str(path), comments=["mprofile: command=app.py", "mprofile: directory=/srv/app"])
@@ -36,14 +32,7 @@ def made(path: pathlib.Path, traces: Any) -> str:
 
 
 def diff(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), "diff", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-        **options,
-    )
+    return run_mprofile("diff", *words, **options)
 
 
 @pytest.fixture()

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import subprocess
-import sys
 from typing import Any, List
 
 import pytest
 from page_reader import read_page
+from processes import run_mprofile
 
 import mprofile
 
@@ -50,10 +49,7 @@ def fill(directory: pathlib.Path, pid: int, profiles: List[bytes], minute: int =
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
-    )
+    return run_mprofile(*words)
 
 
 def grown(*words: str) -> int:

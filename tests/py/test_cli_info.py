@@ -4,22 +4,17 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import re
 import subprocess
-import sys
 from typing import Any, Dict, List
 
 import pytest
+from processes import run_mprofile
+from reports_made import trace
 
 import mprofile
 from mprofile.profile import Profile
-
-
-def trace(size: int, *frames: "tuple[str, int]") -> Any:
-    return (0, size, frames, len(frames)) if sys.version_info >= (3, 9) else (0, size, frames)
-
 
 A = ("/srv/app/a.py", 1)
 B = ("/srv/app/b.py", 2)
@@ -33,14 +28,7 @@ def made(tmp_path: pathlib.Path, *comments: str) -> str:
 
 
 def command(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [os.path.join(os.path.dirname(sys.executable), "mprofile"), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-        **options,
-    )
+    return run_mprofile(*words, **options)
 
 
 def info(*words: str) -> Dict[str, List[str]]:

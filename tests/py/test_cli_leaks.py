@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import pathlib
 import random
 import re
@@ -14,6 +13,7 @@ import time
 from typing import Any, Dict, List, Sequence
 
 import pytest
+from processes import run_mprofile
 
 import mprofile
 from mprofile.profile import Profile
@@ -21,18 +21,9 @@ from mprofile.reports import growth, leaks
 from mprofile.reports.growth import Amount, Moment
 from mprofile.reports.styled import plain
 
-COMMAND = os.path.join(os.path.dirname(sys.executable), "mprofile")
-
 
 def run(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [COMMAND, "leaks", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-        **options,
-    )
+    return run_mprofile("leaks", *words, **options)
 
 
 # ---- Student's t ----

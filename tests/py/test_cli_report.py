@@ -7,10 +7,10 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 from typing import List
 
 import pytest
+from processes import MPROFILE
 from reports_made import EXACT, made, report, rows_of, sampled, trace
 
 from mprofile.profile import Profile
@@ -171,11 +171,10 @@ def test_output_in_ascii(tmp_path: pathlib.Path) -> None:
 
 def test_reader_that_leaves(tmp_path: pathlib.Path) -> None:
     path = made(tmp_path, EXACT)
-    mprofile_script = os.path.join(os.path.dirname(sys.executable), "mprofile")
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [mprofile_script, "report", path], stdout=write, stderr=subprocess.PIPE, universal_newlines=True, timeout=60
+        [MPROFILE, "report", path], stdout=write, stderr=subprocess.PIPE, universal_newlines=True, timeout=60
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")

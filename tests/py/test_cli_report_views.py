@@ -14,7 +14,8 @@ import sys
 from typing import Any, List
 
 import pytest
-from reports_made import APP, EXACT, HANDLER, LIBRARY, MPROFILE, made, report, rows_of, sampled, trace
+from processes import MPROFILE, run_mprofile
+from reports_made import APP, EXACT, HANDLER, LIBRARY, made, report, rows_of, sampled, trace
 
 import mprofile
 from mprofile.profile import Profile
@@ -349,19 +350,7 @@ def test_the_profiled_program_does_without_rich(tmp_path: pathlib.Path) -> None:
     script.write_text(
         "import sys, atexit\natexit.register(lambda: print('rich' in sys.modules, 'mprofile' in sys.modules))\n"
     )
-    done = subprocess.run(
-        [
-            os.path.join(os.path.dirname(sys.executable), "mprofile"),
-            "run",
-            "-o",
-            str(tmp_path / "out.pb.gz"),
-            str(script),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-    )
+    done = run_mprofile("run", "-o", str(tmp_path / "out.pb.gz"), str(script))
     assert done.returncode == 0
     assert done.stdout == "False True\n"
     # The table at the end is made in the same process, after the program's own atexit functions.

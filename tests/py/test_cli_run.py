@@ -17,6 +17,7 @@ import zipfile
 from typing import Any, Dict, List, Optional, Sequence
 
 import pytest
+from processes import MPROFILE
 
 from mprofile.profile import Profile
 
@@ -55,8 +56,8 @@ print(json.dumps({
 
 
 def command(*words: str) -> List[str]:
-    """The words that start `mprofile`, by the script that pip installed beside the interpreter."""
-    return [os.path.join(os.path.dirname(sys.executable), "mprofile"), *words]
+    """The words that start `mprofile`."""
+    return [MPROFILE, *words]
 
 
 def execute(words: Sequence[str], cwd: pathlib.Path, **options: Any) -> "subprocess.CompletedProcess[str]":

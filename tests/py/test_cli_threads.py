@@ -13,7 +13,8 @@ from typing import Any, Dict, List, Tuple
 
 import pytest
 from pprof_maker import Call, Sample, make_pprof
-from reports_made import MPROFILE, report, rows_of
+from processes import MPROFILE
+from reports_made import report, rows_of
 
 import mprofile
 from mprofile.profile import Profile

@@ -19,13 +19,12 @@ import time
 from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
+from processes import MPROFILE
 
 import mprofile
 from mprofile.profile import Profile
 from mprofile.reports import top
 from mprofile.reports.styled import plain
-
-COMMAND = os.path.join(os.path.dirname(sys.executable), "mprofile")
 
 PROGRAM = """\
 import sys
@@ -132,7 +131,7 @@ class Session:
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
             environment.pop(name, None)
         self.process = subprocess.Popen(
-            [COMMAND, "top", "--interval", "0.1", *words],
+            [MPROFILE, "top", "--interval", "0.1", *words],
             stdin=self.slave,
             stdout=self.slave,
             stderr=subprocess.PIPE,
@@ -193,7 +192,7 @@ class Session:
 class Program:
     def __init__(self, directory: str) -> None:
         self.process = subprocess.Popen(
-            [COMMAND, "run", "--sample-rate", "0", "--every", "0.1", "-o", "heap.pb.gz", "program.py"],
+            [MPROFILE, "run", "--sample-rate", "0", "--every", "0.1", "-o", "heap.pb.gz", "program.py"],
             cwd=directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -362,7 +361,7 @@ def test_file_that_goes(session: Session, tmp_path: pathlib.Path, program: Progr
 
 def run(*words: str, cwd: Optional[str] = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [COMMAND, "top", *words],
+        [MPROFILE, "top", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -386,7 +385,7 @@ def test_one_frame_without_a_terminal(program: Program, tmp_path: pathlib.Path) 
 def test_default_name_is_found_by_pid(tmp_path: pathlib.Path) -> None:
     code = "import time; kept = bytearray(5000000); print(1, flush=True); time.sleep(60)"
     process = subprocess.Popen(
-        [COMMAND, "run", "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [MPROFILE, "run", "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         assert process.stdout is not None

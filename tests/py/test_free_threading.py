@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -52,16 +51,9 @@ def run(function: Program, *arguments: int) -> None:
         universal_newlines=True,
         start_new_session=True,
     )
-    try:
-        out, _ = process.communicate(timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)  # faulthandler writes the stacks
-        try:
-            out, _ = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, _ = process.communicate()
-        raise AssertionError("still running after {} seconds\n{}".format(TIMEOUT, out)) from None
+    from processes import output  # not there for the programs, which are this file too
+
+    out, _ = output(process, TIMEOUT)
     assert process.returncode == 0, "exit status {}\n{}".format(process.returncode, out)
 
 

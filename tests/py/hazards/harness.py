@@ -17,7 +17,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -131,16 +130,9 @@ def start(command: Sequence[str], **changes: Optional[str]) -> subprocess.Popen[
 
 def finish(process: subprocess.Popen[str], timeout: float = TIMEOUT, status: int = 0) -> str:
     """What the process wrote to stdout. AssertionError with its stderr if it ends otherwise than with `status`."""
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGABRT)  # faulthandler writes the stacks
-        try:
-            out, err = process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-        raise AssertionError("still running after {} seconds\n{}\n{}".format(timeout, out, err)) from None
+    from processes import output  # not there for the programs, which import this module too
+
+    out, err = output(process, timeout)
     assert process.returncode == status, "exit status {}\n{}\n{}".format(process.returncode, out, err)
     return out
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""Processes that tests start: the command, and programs that must come to an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any, Tuple
+
+#: The script that pip installed beside the interpreter.
+MPROFILE = os.path.join(os.path.dirname(sys.executable), "mprofile")
+
+
+def run_mprofile(*words: str, **options: Any) -> "subprocess.CompletedProcess[Any]":
+    """What the command did; text, unless the options of subprocess.run() say otherwise."""
+    options = dict({"universal_newlines": True, "timeout": 60}, **options)
+    return subprocess.run([MPROFILE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def output(process: "subprocess.Popen[str]", timeout: float) -> Tuple[str, str]:
+    """What a process, which leads a session of its own, wrote to stdout and stderr. AssertionError with that, and with
+    the stacks that faulthandler writes, if it does not end."""
+    try:
+        return process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGABRT)
+    try:
+        out, err = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+    raise AssertionError("still running after {} seconds\n{}\n{}".format(timeout, out, err or ""))
