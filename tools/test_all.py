@@ -49,6 +49,7 @@ class Outcome(NamedTuple):
     result: str  # ok, FAILED, skipped
     detail: str
     seconds: float
+    log: str = ""
 
 
 def candidates() -> List[str]:
@@ -129,7 +130,8 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
                 step, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
             if status != 0:
-                return Outcome(interpreter, "FAILED", closing_line(log) + f" (see {log})", time.monotonic() - start)
+                seconds = time.monotonic() - start
+                return Outcome(interpreter, "FAILED", closing_line(log) + f" (see {log})", seconds, log)
     return Outcome(interpreter, "ok", closing_line(log), time.monotonic() - start)
 
 
@@ -137,6 +139,14 @@ def closing_line(log: str) -> str:
     with open(log, encoding="utf-8", errors="replace") as file:
         lines = [line.strip() for line in file if line.strip()]
     return re.sub(r"^=+ | =+$", "", lines[-1]) if lines else "no output"
+
+
+def failures(log: str, most: int = 250) -> str:
+    """What pytest says of the tests that failed, the last `most` lines of it: who reads CI has no other file."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    begins = [number for number, line in enumerate(lines) if re.match(r"=+ (FAILURES|ERRORS) =+$", line)]
+    return "\n".join("    | " + line for line in lines[begins[0] if begins else 0 :][-most:])
 
 
 def main() -> int:
@@ -153,6 +163,8 @@ def main() -> int:
             interpreter, os.path.join(directory, directory_name(interpreter, interpreters)), arguments.pytest_args
         )
         print(f"{interpreter.tag}: {outcome.result}", flush=True)
+        if outcome.result == "FAILED":
+            print(failures(outcome.log), flush=True)
         return outcome
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
