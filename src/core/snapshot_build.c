@@ -15,6 +15,7 @@
 
 #include "base/compiler.h"
 #include "base/os.h"
+#include "base/wide.h"
 #include "core/snapshot_private.h"
 
 #include <string.h>
@@ -84,9 +85,8 @@ static void array_trim(struct mprof_arena *arena, struct mprof_array *array, siz
 /* hash * key + word modulo 2^61-1, but for a multiple of the modulus. word < 2^61. */
 static uint64_t hash_word(const struct mprof_builder *builder, uint64_t hash, uint64_t word)
 {
-    __extension__ unsigned __int128 product = hash;
-    product = product * builder->key + word;
-    uint64_t folded = (uint64_t)(product & PRIME) + (uint64_t)(product >> 61);
+    struct mprof_wide product = mprof_wide_multiply_add(hash, builder->key, word);
+    uint64_t folded = (product.low & PRIME) + (product.high << 3 | product.low >> 61);
     return folded >= PRIME ? folded - PRIME : folded;
 }
 

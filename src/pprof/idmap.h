@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/os.h"
+#include "base/wide.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,9 +33,8 @@ struct mprof_idmap {
 /* Both halves of a product with a secret odd number: every bit of the word reaches every bit of the hash. */
 static inline uint64_t mprof_idmap_fold(uint64_t word, uint64_t secret)
 {
-    __extension__ unsigned __int128 product = word ^ secret;
-    product *= secret;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
+    struct mprof_wide product = mprof_wide_multiply_add(word ^ secret, secret, 0);
+    return product.low ^ product.high;
 }
 
 /* Where the search for a key begins. */
