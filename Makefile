@@ -10,6 +10,7 @@ STRESS_SECONDS ?= 120
 SOAK_MINUTES ?= 60
 BENCH_ROUNDS ?= 9
 PYTEST_ARGS ?=
+PROGRAMS ?=
 
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -31,12 +32,12 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables     PYTHON=$(PYTHON)  PYTEST_ARGS='-k name'  FUZZ_SECONDS=$(FUZZ_SECONDS)"
 	@echo "              STRESS_SECONDS=$(STRESS_SECONDS)  SOAK_MINUTES=$(SOAK_MINUTES)"
@@ -143,6 +144,9 @@ fuzz: $(TOOLS) ## fuzz the pprof decoder for FUZZ_SECONDS (needs clang)
 
 test-all: $(TOOLS) ## Python tests with every CPython on this machine
 	$(BIN)/python tools/test_all.py $(BUILD)/all
+
+test-programs: ## test suites of CPython and other projects, without the profiler and with it (hours; PROGRAMS='tornado')
+	$(PYTHON) tests/programs/run.py --python $(PYTHON) --directory $(BUILD)/programs $(PROGRAMS)
 
 test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, debootstrap)
 	$(PYTHON) tools/debian_sid.py
