@@ -18,10 +18,10 @@ struct mprof_arena_large {
     struct mprof_arena_large *next;
     struct mprof_arena_large **link; /* the word that points here */
     size_t size;                     /* of the mapping */
-    size_t unused[5];
+    size_t unused[64 / sizeof(size_t) - 3];
 };
 
-_Static_assert(sizeof(struct mprof_arena_large) == 8 * sizeof(size_t), "header of a large mapping");
+_Static_assert(sizeof(struct mprof_arena_large) == 64, "header of a large mapping");
 
 void mprof_arena_init(struct mprof_arena *arena, size_t limit)
 {

@@ -11,6 +11,7 @@
 #ifndef MPROF_TESTS_RECORDER_MODEL_H
 #define MPROF_TESTS_RECORDER_MODEL_H
 
+#include "addresses.h"
 #include "fake_source.h"
 #include "tap.h"
 
@@ -55,7 +56,7 @@ static void model_init(struct model *m, double rate)
 /* Blocks lie 48 bytes apart, so that neighbours meet in the tables. */
 static inline uintptr_t model_address(int block)
 {
-    return 0x7f0000001000 + (uintptr_t)block * 48;
+    return TEST_HEAP + 0x1000 + (uintptr_t)block * 48;
 }
 
 /* Stack 0 is empty; stack k ends in the function "f<k>", which no other stack holds. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_functab.c -- core/functab.h against plain arrays. Addresses of code are numbers here. */
+#include "addresses.h"
 #include "tap.h"
 
 #include "base/rng.h"
@@ -24,9 +25,9 @@ static uint32_t intern(uint64_t lines_hash, uint32_t name, uint32_t filename, ui
     return index;
 }
 
-static const void *code(uintptr_t number)
+static const void *code(uint64_t number)
 {
-    return (const void *)(0x7f0000000000 + 176 * number); /* about what a code object takes */
+    return (const void *)(TEST_HEAP + 176 * (uintptr_t)number); /* about what a code object takes */
 }
 
 static void test_functions(void)

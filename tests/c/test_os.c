@@ -48,7 +48,7 @@ static void test_map(void)
 
 static void test_refused(void)
 {
-    const size_t too_much = (size_t)1 << 60;
+    const size_t too_much = SIZE_MAX - MPROF_OS_PAGE + 1;
     unsigned char *a = mprof_os_map(MPROF_OS_PAGE);
     a[7] = 7;
     errno = 42;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_prune.c -- code that is generated for ever (hazard 13) and addresses that name other code later (hazard 14). */
+#include "addresses.h"
 #include "fake_source.h"
 #include "tap.h"
 
@@ -78,7 +79,7 @@ static void note_most(struct most *most)
 
 static uintptr_t kept_address(uint32_t i)
 {
-    return (UINT64_C(1) << 40) + 64 * (uintptr_t)i;
+    return TEST_HEAP + 64 * (uintptr_t)i;
 }
 
 /* A million functions, each with one block; one block in `keep_every` is not freed (0: none is kept). */

@@ -4,6 +4,7 @@
  * Files go into a directory of the test's own, below TMPDIR or /tmp. */
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
+#include "addresses.h"
 #include "fake_source.h"
 #include "sanitizer.h"
 #include "tap.h"
@@ -395,12 +396,12 @@ static _Atomic bool over;
 
 static void *churn(void *number)
 {
-    uintptr_t base = ((uintptr_t)number + 1) << 32;
+    uintptr_t base = ((uintptr_t)number + 1) * TEST_REGION;
     struct mprof_rng rng;
     mprof_rng_seed(&rng, (uintptr_t)number);
     fake_call(&code, 2);
     for (uint64_t i = 0; !atomic_load(&over); i++) {
-        uintptr_t address = base + 16 * (mprof_rng_next(&rng) % 1000);
+        uintptr_t address = base + 16 * (uintptr_t)(mprof_rng_next(&rng) % 1000);
         fake_free(address);
         fake_malloc(address, 1 + mprof_rng_next(&rng) % 100000);
     }

@@ -5,6 +5,7 @@
  * code and reports by its exit status, and what it has drawn through a pipe. */
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
+#include "addresses.h"
 #include "fake_source.h"
 #include "sanitizer.h"
 #include "tap.h"
@@ -25,7 +26,7 @@ static _Atomic bool over;
 /* Keeps the lock busy. */
 static void *churn(void *number)
 {
-    uintptr_t base = ((uintptr_t)number + 1) << 32;
+    uintptr_t base = ((uintptr_t)number + 1) * TEST_REGION;
     fake_call(&code, 2);
     for (uintptr_t i = 0; !atomic_load(&over); i = (i + 1) % 1000) {
         fake_malloc(base + 16 * i, 100);

@@ -6,6 +6,7 @@
  * Argument or MPROF_TEST_SEED: the seed; it is printed. */
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
+#include "addresses.h"
 #include "fake_source.h"
 #include "sanitizer.h"
 #include "tap.h"
@@ -52,7 +53,7 @@ static void enter_stack(struct worker *w)
 static uintptr_t new_address(struct worker *w)
 {
     w->next = (w->next + 1) % 4096;
-    return ((uintptr_t)(w->number + 1) << 32) + 16 * w->next;
+    return (uintptr_t)(w->number + 1) * TEST_REGION + 16 * w->next;
 }
 
 static bool in_use(const struct worker *w, uintptr_t address)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_sieve.c -- core/sieve.h: no false negative, ever; few false positives where programs have their blocks. */
+#include "addresses.h"
 #include "tap.h"
 
 #include "base/rng.h"
@@ -24,7 +25,7 @@ static void test_random(uint64_t seed, uint64_t among)
             mprof_sieve_remove(&sieve, watched[i]);
             watched[i] = 0;
         } else {
-            watched[i] = (uintptr_t)(0x7f0000000000 + 16 * (mprof_rng_next(&rng) % among));
+            watched[i] = TEST_HEAP + 16 * (uintptr_t)(mprof_rng_next(&rng) % among);
             mprof_sieve_add(&sieve, watched[i]);
         }
         if (step % 500 == 0) {

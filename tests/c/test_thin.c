@@ -4,6 +4,7 @@
  * Statements about means use fixed seeds and 3 standard errors. There are thirteen of them, so with another choice of
  * seeds a correct program would fail one in about 1 of 29 cases. */
 #define _GNU_SOURCE
+#include "addresses.h"
 #include "fake_source.h"
 #include "tap.h"
 
@@ -51,7 +52,7 @@ static uint64_t live(void)
 
 static uintptr_t address(int group, int i)
 {
-    return ((uintptr_t)(group + 1) << 32) + 32 * (uintptr_t)i;
+    return (uintptr_t)(group + 1) * TEST_REGION + 32 * (uintptr_t)i;
 }
 
 static void allocate(int group, int i)
@@ -238,7 +239,7 @@ static void test_old_gaps(void)
         struct hand_over h;
         pthread_t thread;
         pthread_barrier_init(&h.barrier, NULL, 2);
-        h.base = UINT64_C(1) << 40;
+        h.base = TEST_HEAP;
         fake_start(500, 8, seed, 40);
         pthread_create(&thread, NULL, old_gap, &h);
         pthread_barrier_wait(&h.barrier);
