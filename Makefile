@@ -133,6 +133,9 @@ lint: $(LINTERS) ## formatting, ruff, mypy --strict, warnings as errors with gcc
 	$(BIN)/mypy
 	sh tools/werror.sh $(BUILD)
 
+analyze: $(TOOLS) ## static analysis of src/: gcc -fanalyzer, clang-tidy
+	sh tools/analyze.sh $(BUILD)
+
 format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 

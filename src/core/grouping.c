@@ -28,9 +28,10 @@ static const struct mprof_figures *column_at(struct column column, uint32_t stac
 
 static struct column column_of(const struct mprof_snapshot *snapshot, enum mprof_measure measure)
 {
+    static const struct mprof_figures nothing;
     const struct mprof_stack *stacks = mprof_snapshot_stacks(snapshot);
     if (mprof_snapshot_stack_count(snapshot) == 0)
-        return (struct column){NULL, 0};
+        return (struct column){&nothing, 0};
     return (struct column){mprof_stack_figures(stacks, measure), sizeof *stacks};
 }
 

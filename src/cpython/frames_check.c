@@ -85,6 +85,7 @@ int mprof_frames_check(char *buf, size_t size)
     const char *version = Py_GetVersion();
     int major = 0;
     int minor = 0;
+    /* NOLINTNEXTLINE(cert-err34-c): the interpreter's own version is no number that overflows */
     if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION || minor != PY_MINOR_VERSION) {
         (void)snprintf(buf, size, "compiled for Python %d.%d, but this is Python %.40s", PY_MAJOR_VERSION,
                        PY_MINOR_VERSION, version);

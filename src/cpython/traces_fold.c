@@ -138,7 +138,7 @@ static PyObject *fold_to_python(const struct mprof_fold *fold, uint32_t snapshot
         bytes_of(fold->figures[0], fold->own_count, figures),
         snapshots == 2 ? bytes_of(fold->figures[1], fold->own_count, figures) : PyBytes_FromStringAndSize(NULL, 0),
     };
-    enum { COUNT = sizeof items / sizeof *items };
+    enum { COUNT = sizeof items / sizeof *items }; /* NOLINT(bugprone-sizeof-expression): an array of pointers it is */
     PyObject *tuple = PyTuple_New(COUNT);
     for (Py_ssize_t i = 0; i < COUNT; i++) {
         if (!items[i])

@@ -16,7 +16,7 @@ int mprof_decode_fail(struct mprof_decoder *d, size_t offset, const char *format
     int length = vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
     if (length >= 0 && (size_t)length < sizeof error->text)
-        snprintf(error->text + length, sizeof error->text - (size_t)length, " at byte %zu", offset);
+        (void)snprintf(error->text + length, sizeof error->text - (size_t)length, " at byte %zu", offset);
     error->memory = false;
     error->offset = offset;
     return -1;
@@ -104,10 +104,12 @@ double mprof_decode_unit(const struct mprof_decoder *d, uint32_t string)
     }
     lower[text->length] = 0;
     double scale = 1.0;
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++, scale *= 1024.0)
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         for (unsigned k = 0; k < 4; k++)
             if (strcmp(lower, names[i][k]) == 0)
                 return scale;
+        scale *= 1024.0;
+    }
     return 0.0;
 }
 

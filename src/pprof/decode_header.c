@@ -124,8 +124,10 @@ static bool parse_number(const char *text, size_t length, uint64_t *value, doubl
     size_t point = i;
     if (text[i++] != '.')
         return false;
-    for (; i < length && text[i] >= '0' && text[i] <= '9'; i++, place /= 10.0)
+    for (; i < length && text[i] >= '0' && text[i] <= '9'; i++) {
         *fraction += place * (text[i] - '0');
+        place /= 10.0;
+    }
     return i == length && i > point + 1;
 }
 

@@ -180,7 +180,7 @@ static void write_rate(double rate, char *text, size_t size)
     uint64_t billionths = (uint64_t)((exact - whole) * 1e9);
     int length = snprintf(text, size, MPROF_COMMENT_PREFIX "sample_rate=%" PRIu64, (uint64_t)whole);
     if (billionths)
-        snprintf(text + length, size - (size_t)length, ".%09" PRIu64, billionths);
+        (void)snprintf(text + length, size - (size_t)length, ".%09" PRIu64, billionths);
 }
 
 static void comments(struct mprof_encoder *e)
@@ -205,10 +205,11 @@ static void comments(struct mprof_encoder *e)
         if (items[i].value == 0)
             continue;
         if (items[i].is_signed)
-            snprintf(text, MPROF_META_COMMENT_SIZE, MPROF_COMMENT_PREFIX "%s=%" PRId64, items[i].key,
-                     (int64_t)items[i].value);
+            (void)snprintf(text, MPROF_META_COMMENT_SIZE, MPROF_COMMENT_PREFIX "%s=%" PRId64, items[i].key,
+                           (int64_t)items[i].value);
         else
-            snprintf(text, MPROF_META_COMMENT_SIZE, MPROF_COMMENT_PREFIX "%s=%" PRIu64, items[i].key, items[i].value);
+            (void)snprintf(text, MPROF_META_COMMENT_SIZE, MPROF_COMMENT_PREFIX "%s=%" PRIu64, items[i].key,
+                           items[i].value);
         mprof_out_number(&e->out, MPROF_PROFILE_COMMENT, mprof_encode_own_string(e, text, strlen(text)));
     }
     for (uint32_t i = 0; i < mprof_snapshot_comment_count(e->snapshot); i++) {

@@ -240,7 +240,7 @@ static bool is_alive(long pid)
     char path[64], text[512];
     if (kill((pid_t)pid, 0) != 0)
         return errno != ESRCH;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)

@@ -226,7 +226,7 @@ static int write_files(struct mprof_publication *p, const struct bytes *file, bo
     if (!p->swept) {
         char directory[MPROF_FILE_PATH];
         const char *slash = strrchr(p->target, '/');
-        snprintf(directory, sizeof directory, "%.*s/.", slash ? (int)(slash - p->target) : 0, p->target);
+        (void)snprintf(directory, sizeof directory, "%.*s/.", slash ? (int)(slash - p->target) : 0, p->target);
         mprof_file_sweep(directory, is_ours, p->target);
         if (p->history[0])
             mprof_history_sweep(p->history);
