@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BUILD ?= build
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 90
 STRESS_SECONDS ?= 120
 SOAK_MINUTES ?= 60
 BENCH_ROUNDS ?= 9
@@ -142,7 +142,7 @@ format: $(LINTERS) ## apply clang-format to the C files
 sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
 
-fuzz: $(TOOLS) ## fuzz the pprof decoder for FUZZ_SECONDS (needs clang)
+fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
 
 test-all: $(TOOLS) ## Python tests with every CPython on this machine
