@@ -9,6 +9,7 @@ FUZZ_SECONDS ?= 90
 STRESS_SECONDS ?= 120
 SOAK_MINUTES ?= 60
 BENCH_ROUNDS ?= 9
+LEAST_COVERAGE ?= 0
 PYTEST_ARGS ?=
 PROGRAMS ?=
 
@@ -22,6 +23,7 @@ TOOLS := $(VENV)/.tools
 TESTERS := $(VENV)/.testers
 LINTERS := $(VENV)/.linters
 BENCHERS := $(VENV)/.benchers
+COVERAGE := $(VENV)/.coverage
 BROWSER := $(VENV)/.browser
 PACKAGE := $(VENV)/.package
 C_BUILD := $(BUILD)/c
@@ -32,7 +34,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid bench bench-quick instructions soak stress lint format sanitize fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid bench bench-quick instructions soak stress lint analyze format sanitize coverage fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -62,6 +64,10 @@ $(TESTERS): tools/requirements-test.txt $(TOOLS)
 
 $(LINTERS): tools/requirements-lint.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-lint.txt
+	@touch $@
+
+$(COVERAGE): tools/requirements-coverage.txt $(TOOLS)
+	$(BIN)/python -m pip install -q -r tools/requirements-coverage.txt
 	@touch $@
 
 $(BENCHERS): tools/requirements-bench.txt $(TOOLS)
@@ -141,6 +147,9 @@ format: $(LINTERS) ## apply clang-format to the C files
 
 sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
+
+coverage: $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Python tests take
+	sh tools/coverage.sh $(BUILD) $(LEAST_COVERAGE)
 
 fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
