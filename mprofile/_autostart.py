@@ -49,11 +49,18 @@ def variables(
 
 
 def start() -> bool:
-    """Start the profiler and the recording if the environment says so. Returns whether it did; never raises."""
+    """Start the profiler and the recording if the environment says so. Returns whether it did; never raises.
+
+    Sub-interpreters come here, too. The recording is the process's: what the first began, or ended, stays so.
+    """
     path = os.environ.get(RECORD, "")
     if not path or RUN in os.environ or sys.flags.ignore_environment:
         return False
     try:
+        from mprofile import recording
+
+        if recording.recording_info() is not None:
+            return False
         _start(path)
     except Exception as error:
         try:

@@ -201,6 +201,38 @@ def test_bad_environment(tmp_path: pathlib.Path, environment: Dict[str, str], wo
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.module("_testcapi")
+@pytest.mark.parametrize("way", ["environment", "command"])
+@pytest.mark.parametrize("end", ["", "mprofile.stop_recording()"], ids=["running", "stopped"])
+def test_interpreters_of_one_process(tmp_path: pathlib.Path, way: str, end: str) -> None:
+    """Each executes the start-up file. The first has begun the recording; the others have nothing to say or to do."""
+    code = """if True:
+        import _testcapi, mprofile
+        from mprofile import recording
+        {}
+        was = recording.is_recording()
+        for _ in range(3):
+            assert _testcapi.run_in_subinterp("kept = [bytearray(1000) for _ in range(100)]") == 0
+        print(was, recording.is_recording(), mprofile.is_tracing())
+        """.format(end)
+    python, environment = [sys.executable, "-c"], dict(os.environ, MPROFILE_RECORD="heap.pb.gz")
+    if way == "command":
+        python, environment = [sys.executable, "-m", "mprofile", "run", "-o", "heap.pb.gz", "-c"], dict(os.environ)
+    done = subprocess.run(
+        [*python, code],
+        cwd=str(tmp_path),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    running = str(not end)
+    assert done.stdout.splitlines()[0] == "{0} {0} True".format(running)
+    assert "not recorded" not in done.stderr
+
+
 def test_nothing_is_imported_without_the_variable(tmp_path: pathlib.Path) -> None:
     done = execute(tmp_path, "import sys; print([name for name in sys.modules if 'mprofile' in name])")
     assert (done.stdout, done.stderr) == ("[]\n", "")
