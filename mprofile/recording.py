@@ -153,7 +153,8 @@ def begin(
         directory = os.path.abspath(os.fsencode(history))
         os.makedirs(directory, 0o700, exist_ok=True)
     text = b"".join(comment.encode("utf-8", "backslashreplace").replace(b"\0", b"") + b"\0" for comment in comments)
-    _register()
+    if not is_recording():  # else the next line raises, and the end of this interpreter shall not be the recording's
+        _register()
     return _core._start_recording(target, every, growth, text, directory, history_size, child)
 
 

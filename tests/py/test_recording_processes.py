@@ -233,6 +233,34 @@ def test_interpreters_of_one_process(tmp_path: pathlib.Path, way: str, end: str)
     assert "not recorded" not in done.stderr
 
 
+@pytest.mark.module("_testcapi")
+def test_an_interpreter_that_may_not_record(tmp_path: pathlib.Path) -> None:
+    """The recording outlives it."""
+    done = execute(
+        tmp_path,
+        """
+        import _testcapi, mprofile, textwrap
+        mprofile.start()
+        mprofile.start_recording("heap.pb.gz")
+        code = textwrap.dedent(
+            '''
+            import mprofile
+            try:
+                mprofile.start_recording("other.pb.gz")
+            except RuntimeError as error:
+                assert "a recording is running" in str(error)
+            else:
+                raise AssertionError
+            '''
+        )
+        assert _testcapi.run_in_subinterp(code) == 0
+        print(mprofile.recording.recording_info()["running"])
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_nothing_is_imported_without_the_variable(tmp_path: pathlib.Path) -> None:
     done = execute(tmp_path, "import sys; print([name for name in sys.modules if 'mprofile' in name])")
     assert (done.stdout, done.stderr) == ("[]\n", "")
