@@ -34,7 +34,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid bench bench-quick instructions soak stress lint analyze format sanitize coverage fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize coverage fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -162,6 +162,9 @@ test-programs: ## test suites of CPython and other projects, without the profile
 
 test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, debootstrap)
 	$(PYTHON) tools/debian_sid.py
+
+test-arch: $(TOOLS) ## C tests on 32 bits, musl, aarch64, ARM and s390x (Debian, root once)
+	$(BIN)/python tools/test_arch.py --directory $(BUILD)/arch
 
 wheels: $(TOOLS) ## source archive and a manylinux wheel for every CPython here, each tried out, in dist/
 	$(BIN)/python -m pip install -q -r tools/requirements-wheels.txt

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* sanitizer.h -- under which checker a test runs, and what the thread sanitizer does not know of.
+/* sanitizer.h -- under which checker or emulator a test runs, and what the thread sanitizer does not know of.
  *
- * WHAT    MPROF_TESTS_ASAN and MPROF_TESTS_TSAN are 0 or 1; running_on_valgrind() says whether valgrind runs the test.
+ * WHAT    MPROF_TESTS_ASAN and MPROF_TESTS_TSAN are 0 or 1; running_on_valgrind() says whether valgrind runs the test,
+ *         running_emulated() whether a user-mode emulator of another processor does, which says so in the environment
+ *         (tools/test_arch.py). Such an emulator has memory of its own in the process, so what the system says of the
+ *         process's memory and its limit is not about the test.
  *
  *         The thread sanitizer follows mmap and munmap but not mremap: it goes on blaming old accesses on memory that
  *         has moved away, and on what is mapped there next. Under it, a test that defines MPROF_TESTS_MREMAP before it
@@ -37,6 +40,11 @@ static inline bool running_on_valgrind(void)
 {
     const char *preload = getenv("LD_PRELOAD");
     return preload && strstr(preload, "vgpreload");
+}
+
+static inline bool running_emulated(void)
+{
+    return getenv("MPROF_TESTS_EMULATED") != NULL;
 }
 
 #if MPROF_TESTS_TSAN && defined(MPROF_TESTS_MREMAP)
