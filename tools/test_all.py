@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Runs the Python tests with every CPython on this machine and prints a table: interpreter, result, time.
 
-Looks at pyenv's versions and at python3.7 ... python3.15 on PATH. Each interpreter gets a virtual environment, a build
-and a log of its own under the directory given (default build/all); they stay, so the next run is quicker. An
-interpreter that cannot build extensions (no Python.h, no venv) is shown as skipped with the reason. Exit status 1 when
-one fails or none could be tested. Two run at a time where there are two processors: --jobs 1 for one after the other.
+Looks at pyenv's versions and at python3.7 ... python3.15 on PATH, free-threaded and debug builds (python3.13t,
+python3.13d, Debian's python3.13-dbg) among them. Each interpreter gets a virtual environment, a build and a log of its
+own under the directory given (default build/all); they stay, so the next run is quicker. An interpreter that cannot
+build extensions (no Python.h, no venv) is shown as skipped with the reason. Exit status 1 when one fails or none could
+be tested. Two run at a time where there are two processors: --jobs 1 for one after the other.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def candidates() -> List[str]:
         root = subprocess.check_output(["pyenv", "root"], universal_newlines=True).strip()
         found += sorted(glob.glob(os.path.join(root, "versions", "*", "bin", "python")))
     for minor in SUPPORTED:
-        for suffix in ("", "t"):
+        for suffix in ("", "t", "d", "td", "-dbg"):
             for directory in os.get_exec_path():
                 path = os.path.join(directory, f"python3.{minor}{suffix}")
                 if os.access(path, os.X_OK) and os.path.basename(os.path.dirname(path)) != "shims":
