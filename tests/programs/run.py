@@ -94,6 +94,7 @@ class Place:
 
     def install(self, requirements: Iterable[str]) -> str:
         """Install mprofile as it is now, and the projects. Returns mprofile's version."""
+        self.pip("-U", "pip")
         self.pip("-r", os.path.join("tools", "requirements.txt"), "pytest>=7,<10", *requirements)
         build = os.path.join(self.directory, "package")
         self.pip("--no-build-isolation", "--no-deps", "--force-reinstall", "-Cbuild-dir=" + build, ".")
@@ -148,6 +149,18 @@ def junit(path: str) -> Results:
     return results
 
 
+def verbose(path: str) -> Results:
+    """Result of each test from what unittest writes with --verbose, between what the tests write themselves."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    found = re.findall(
+        r"^(test\w*) \(([\w.]+)\)(?:\n[^\n]*?)?[^\n]*? \.\.\. (?:.*?\n)??(ok|FAIL|ERROR|skipped)\b", text, re.M
+    )
+    results = {"{}.{}".format(owner, name): result for name, owner, result in found}
+    results["(the sum)"] = ", ".join(re.findall(r"^(?:Ran \d+ tests|OK|FAILED)(?: \(.*\))?", text, re.M)) or "absent"
+    return results
+
+
 def command(python: str, unit: suites.Unit, report: str, only: Optional[List[str]]) -> List[str]:
     if unit.kind == "regrtest":
         words = [python, "-m", "test", "--junit-xml", report, "--timeout", "600", *unit.words]
@@ -155,6 +168,8 @@ def command(python: str, unit: suites.Unit, report: str, only: Optional[List[str
             # junit has "test.test_gc.GCTests.test_x", or a docstring, or a docstring's first line in brackets
             words += ["-m", re.split(r"[\s:]+", test)[0]]
         return words
+    if unit.kind == "unittest":
+        return [python, *unit.words]
     words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=" + report]
     words += unit.words
     if only:
@@ -187,7 +202,7 @@ def run_in(work: str, place: Place, unit: suites.Unit, way: str, only: Optional[
         environment["MPROFILE_RECORD"] = os.path.join(work, environment["MPROFILE_RECORD"])
     log = os.path.join(place.directory, "logs", "{}.{}.txt".format(unit.name, way.replace(" ", "-")))
     os.makedirs(os.path.dirname(log), exist_ok=True)
-    with open(log, "a" if only is not None else "w", encoding="utf-8") as file:
+    with open(log, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command(place.python, unit, report, only),
             cwd=work,
@@ -206,7 +221,10 @@ def run_in(work: str, place: Place, unit: suites.Unit, way: str, only: Optional[
         except ProcessLookupError:
             pass
         process.wait()
-    results = junit(report) if os.path.exists(report) and os.path.getsize(report) else {}
+    if unit.kind == "unittest":
+        results = verbose(log)
+    else:
+        results = junit(report) if os.path.exists(report) and os.path.getsize(report) else {}
     if only is None:
         results[PROCESS] = "ended with " + ended if not ended.startswith("no") else ended
     elif process.returncode < 0 or ended.startswith("no"):
@@ -228,7 +246,7 @@ def compare(place: Place, unit: suites.Unit, way: str, without: Results, with_pr
         return Compared(len(with_profiler) - 1, [])
     real = [name for name in names if name != PROCESS]
     # Where the process broke off, the tests that were not reached say nothing: then all of it runs again.
-    only = real if real and len(real) <= 20 else None
+    only = real if real and len(real) <= 20 and unit.kind != "unittest" else None
     seen: Dict[str, Tuple[List[str], List[str]]] = {name: ([], []) for name in names}
     for _ in range(AGAIN):
         for side, this_way in enumerate((WITHOUT, way)):

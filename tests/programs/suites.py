@@ -13,7 +13,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 class Unit(NamedTuple):
     name: str
-    kind: str  # "regrtest": a file of CPython's suite; "pytest": what pytest is called with
+    kind: str  # "regrtest": a file of CPython's suite; "pytest": what pytest is called with; "unittest": what python is
     words: Tuple[str, ...]
     timeout: float = 900.0
 
@@ -61,7 +61,7 @@ def cpython(names: List[str]) -> Suite:
 
 #: Projects whose tests are part of what pip installs.
 PROJECTS: Tuple[Suite, ...] = (
-    Suite("tornado", ("tornado",), (package("tornado.test"),)),
+    Suite("tornado", ("tornado",), (Unit("tornado.test", "unittest", ("-m", "tornado.test", "--verbose"), 600.0),)),
     Suite("greenlet", ("greenlet", "psutil", "objgraph"), (package("greenlet.tests"),)),
     Suite(
         "numpy",
@@ -83,7 +83,6 @@ PROJECTS: Tuple[Suite, ...] = (
             package("numpy.lib"),
         ),
     ),
-    Suite("cffi", ("cffi",), ()),
     Suite(
         "pandas",
         ("pandas", "hypothesis"),
