@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from typing import Tuple
 
 import pytest
 from harness import NoCompiler, compile_c, environment, finish, run, start
@@ -121,29 +122,12 @@ def test_hazard_21_the_status_is_the_programs(ending: str) -> None:
     run("import os, sys\nfrom mprofile import _core\n_core.start()\nkept = bytearray(5000)\n" + ending, status=status)
 
 
-def test_hazard_21_an_interpreter_twice_in_a_process() -> None:
-    """Py_Initialize, Py_FinalizeEx and both again, with recording on each time until the end and beyond it."""
+def embedded(code: str) -> Tuple[int, str]:
+    """Runs `code` in three interpreters of a program, one after the other: its exit status and what it wrote."""
     library = sysconfig.get_config_var("LDLIBRARY") or ""
     directory = sysconfig.get_config_var("LIBDIR") or ""
     if not library or not os.path.exists(os.path.join(directory, library)):
         pytest.skip("this interpreter has no libpython to embed ({!r} in {!r})".format(library, directory))
-    code = """if True:
-        import sys, threading
-        import _hazard_mem as mem
-        from mprofile import _core
-        assert not _core.is_tracing()
-        for rate in (2, 0):
-            _core.start(20, rate)
-            kept = mem.many(0, 5003, 10)
-            thread = threading.Thread(target=lambda: kept.extend(mem.many(0, 5003, 10)))
-            thread.start()
-            thread.join()
-            found = [t for t in _core._get_traces() if t[1] in (5003, 5035)]
-            assert len(found) == 20, found
-            assert _core._valid()
-            if rate:
-                _core.stop()
-        """
     with tempfile.TemporaryDirectory() as here:
         program = os.path.join(here, "embed")
         # The second and third are for a libpython that is an archive: extensions then find Python in the program.
@@ -171,7 +155,57 @@ def test_hazard_21_an_interpreter_twice_in_a_process() -> None:
             universal_newlines=True,
             timeout=60,
         )
-    assert (done.returncode, done.stdout) == (0, "finished\n")
+    return done.returncode, done.stdout
+
+
+def test_hazard_21_an_interpreter_three_times_in_a_process() -> None:
+    """Py_Initialize, Py_FinalizeEx and both again, with recording on each time until the end and beyond it."""
+    code = """if True:
+        import sys, threading
+        import _hazard_mem as mem
+        from mprofile import _core
+        assert not _core.is_tracing()
+        for rate in (2, 0):
+            _core.start(20, rate)
+            kept = mem.many(0, 5003, 10)
+            thread = threading.Thread(target=lambda: kept.extend(mem.many(0, 5003, 10)))
+            thread.start()
+            thread.join()
+            found = [t for t in _core._get_traces() if t[1] in (5003, 5035)]
+            assert len(found) == 20, found
+            assert _core._valid()
+            if rate:
+                _core.stop()
+        """
+    assert embedded(code) == (0, "finished\n")
+
+
+@pytest.mark.parametrize("last", ["mprofile.stop()", "pass"])
+def test_hazard_21_the_package_in_three_interpreters_of_a_process(last: str) -> None:
+    """Each imports the package anew, writes its own profiles, and ends with the thread that writes them still there."""
+    code = """if True:
+        import os
+        import mprofile
+
+        def leaf():
+            return [bytearray(60000 + i) for i in range(10)]
+
+        turn = int(os.environ.get("TURN", "1"))
+        os.environ["TURN"] = str(turn + 1)
+        for name in (f"{{n}}.pb.gz" for n in range(1, turn)):
+            assert os.path.getsize(name) > 0 and mprofile.read_pprof(name).traces, name
+        assert not mprofile.is_tracing()
+        mprofile.start(20, 0)
+        kept = leaf()
+        sizes = [trace.size for trace in mprofile.take_snapshot().traces if 60000 <= trace.size < 60020]
+        assert len(sizes) == 10, sizes
+        mprofile.stop()
+        mprofile.start(20, 1000)
+        kept += leaf()
+        mprofile.start_recording(f"{{turn}}.pb.gz", every=0.05)
+        {last}
+        """.format(last=last)
+    assert embedded(code) == (0, "finished\n")
 
 
 INTERPRETERS = """if True:
@@ -211,6 +245,60 @@ def test_hazard_21_interpreters_that_allocate_at_once(rate: int) -> None:
     """
     out = run(INTERPRETERS + code.format(rate=rate))
     assert out == "[True, True, True, True] 10 [0, 0, 0] True\n"
+
+
+def test_hazard_21_interpreters_that_look_at_once() -> None:
+    """Each takes snapshots, counts and reads tracebacks for itself, while the others allocate and do the same."""
+    code = """
+    work = '''if True:
+        import mprofile
+        def leaf():
+            return bytearray({size})
+        for turn in range(10):
+            kept = leaf()
+            found = [trace for trace in mprofile.take_snapshot().traces if {size} <= trace.size < {size} + 40]
+            assert len(found) == 1, found
+            assert mprofile.get_object_traceback(kept) is not None
+            del kept
+            assert mprofile.get_traced_memory()[0] > 0
+        '''
+    _core.start(20, 0)
+    threads = [threading.Thread(target=run, args=(work.format(size=70000 + 100 * i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(results, _core._valid())
+    """
+    assert run(INTERPRETERS + code) == "[True, True, True, True] True\n"
+
+
+def test_hazard_21_interpreters_that_start_and_stop_at_once() -> None:
+    """There is one profile for the process: who stops it stops it for all. Nothing may break, and the next is right."""
+    code = """
+    work = '''if True:
+        import mprofile
+        for turn in range(40):
+            mprofile.start(20, {rate})
+            kept = [bytearray(5000 + i) for i in range(20)]
+            try:
+                mprofile.take_snapshot()
+            except RuntimeError as error:
+                assert "tracing" in str(error), error
+            mprofile.clear_traces()
+            mprofile.stop()
+        '''
+    threads = [threading.Thread(target=run, args=(work.format(rate=rate),)) for rate in (0, 0, 1000, 1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _core.stop()
+    _core.start(20, 0)
+    kept = mem.many(0, 6007, 10)
+    print(results, sum(t[1] == 6007 for t in _core._get_traces()), _core._valid())
+    """
+    assert run(INTERPRETERS + code) == "[True, True, True, True] 10 True\n"
 
 
 def test_hazard_21_stacks_in_another_interpreter() -> None:

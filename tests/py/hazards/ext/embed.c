@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* embed.c -- a program that has an interpreter twice, for tests.
+/* embed.c -- a program that has an interpreter three times, one after the other, for tests.
  *
- * WHAT    embed CODE: initialises Python, runs CODE, finalises, uses PyMem_Raw without Python, and all that again.
+ * WHAT    embed CODE: initialises Python, runs CODE, finalises, uses PyMem_Raw without Python, and all that twice more.
  *         Exit status 0 if CODE raised nothing and every block kept its content.
  * WHY     An extension that has been loaded once meets a new interpreter with its old static variables.
  * LOCKS   none: one thread.
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROUNDS = 2, BLOCKS = 100, BYTES = 3000 };
+enum { ROUNDS = 3, BLOCKS = 100, BYTES = 3000 };
 
 static int whole(const unsigned char *block, int value)
 {
