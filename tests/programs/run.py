@@ -197,6 +197,7 @@ def run(place: Place, unit: suites.Unit, way: str, only: Optional[List[str]] = N
 def run_in(work: str, place: Place, unit: suites.Unit, way: str, only: Optional[List[str]]) -> Results:
     report = os.path.join(work, "report.xml")
     environment = dict(clean_environment(), TMPDIR=work, HOME=work, PYTHONHASHSEED="1", PYTHONFAULTHANDLER="1")
+    environment["PATH"] = os.path.dirname(place.python) + os.pathsep + os.environ.get("PATH", os.defpath)
     environment.update(WAYS[way])
     if "MPROFILE_RECORD" in environment:
         environment["MPROFILE_RECORD"] = os.path.join(work, environment["MPROFILE_RECORD"])
@@ -280,7 +281,7 @@ def summary(compared: Compared) -> str:
         kind = difference.verdict.partition(":")[0]
         counts[kind if kind in counts else "explained"] += 1
     told = ["{} {}".format(count, kind) for kind, count in counts.items() if count]
-    return ", ".join(told) or "same"
+    return ", ".join(told) or ("same" if compared.tests else "no tests")
 
 
 def print_table(found: Dict[str, Dict[str, Compared]], ways: List[str]) -> None:

@@ -65,7 +65,7 @@ PROJECTS: Tuple[Suite, ...] = (
     Suite("greenlet", ("greenlet", "psutil", "objgraph"), (package("greenlet.tests"),)),
     Suite(
         "numpy",
-        ("numpy", "hypothesis"),
+        ("numpy>=2", "hypothesis"),
         (
             package("numpy._core.tests.test_multiarray"),
             package("numpy._core.tests.test_mem_policy"),
