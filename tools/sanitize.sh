@@ -29,7 +29,7 @@ if can_link address,undefined; then
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
         meson test -C "$build/asan" --print-errorlogs --timeout-multiplier 5
 
-    echo "== Python tests, ASan and UBSan"
+    echo "== Python tests, ASan and UBSan, with assertions (each walk of a stack is compared with a whole one)"
     # Its program has a limit on its address space, of which ASan alone takes terabytes.
     limited=tests/py/hazards/test_hazard_02_failing_requests.py::test_hazard_04_program_without_memory
     # Other threads allocate while they fork, and ASan's own allocator is not made ready for that: the child may find its
@@ -44,7 +44,7 @@ if can_link address,undefined; then
     rm -rf "$build/asan-site"
     python -m pip install -q --no-build-isolation --no-deps --target "$build/asan-site" \
         -Cbuild-dir="$build/asan-package" -Csetup-args=-Db_sanitize=address,undefined -Csetup-args=-Db_lundef=false \
-        -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true .
+        -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true -Csetup-args=-Db_ndebug=false .
     # libstdc++ too: libasan looks for its functions once, before greenlet brings it in.
     PYTHONPATH="$PWD/$build/asan-site" TESTS_SANITIZED=1 \
         LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libstdc++.so.6)" \

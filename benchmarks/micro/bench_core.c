@@ -35,14 +35,17 @@ static uint32_t depth;
 static uint32_t leaf;       /* which code is innermost */
 static uint32_t change = 1; /* innermost frames that depend on `leaf` */
 
-static uint32_t walk(bool attached, struct mprof_rawframe *frames, uint32_t max, const void **more)
+static struct mprof_walked walk(bool attached, const struct mprof_lastwalk *last, struct mprof_rawframe *frames,
+                                uint32_t max)
 {
     (void)attached;
-    uint32_t count = depth < max ? depth : max;
-    for (uint32_t i = 0; i < count; i++)
-        frames[i] = (struct mprof_rawframe){&codes[(i < change ? leaf + i : i) % CODES], 2 * i};
-    *more = NULL;
-    return count;
+    uint32_t all = depth < max ? depth : max;
+    struct mprof_walked walked = {last->count == all && change < all ? change : all, 0, NULL};
+    walked.kept = all - walked.count;
+    for (uint32_t i = 0; i < walked.count; i++)
+        frames[i] = (struct mprof_rawframe){
+            .code = &codes[(i < change ? leaf + i : i) % CODES], .offset = 2 * i, .place = NULL};
+    return walked;
 }
 
 static uint32_t count_more(const void *more, uint32_t limit)
@@ -134,7 +137,8 @@ static double look_round(void *context)
     uint64_t seen = 0;
     double begin = now();
     for (uint64_t i = 0; i < LOOPS; i++) {
-        seen += mprof_recorder_watched(0x7e0000000000 + (mprof_mix64(i) & 0x3fffff0)); /* 64 MiB of blocks */
+        seen +=
+            mprof_recorder_watched((uintptr_t)(0x7e0000000000 + (mprof_mix64(i) & 0x3fffff0))); /* 64 MiB of blocks */
         __asm__ volatile("" ::: "memory");
     }
     sink = seen;
@@ -235,8 +239,8 @@ static double recorder_round(void *context)
     double begin = now();
     for (uint64_t i = 0; i < run->count; i++) {
         leaf = run->same_stack ? 0 : (uint32_t)(i * 7 % 500);
-        mprof_recorder_add(true, 0x7f0000000000 + 64 * (i % 1000), sampled ? 1 << 30 : 64);
-        mprof_recorder_remove(0x7f0000000000 + 64 * (i % 1000));
+        mprof_recorder_add(true, table_address(i % 1000), sampled ? 1 << 30 : 64);
+        mprof_recorder_remove(table_address(i % 1000));
     }
     return (now() - begin) / (double)run->count;
 }
@@ -303,7 +307,7 @@ static void bench_snapshot(void)
             start(sampled ? 2 : 1);
             for (uint64_t i = 0; i < live; i++) {
                 leaf = (uint32_t)(i * 7 % 997);
-                mprof_recorder_add(true, 0x7f0000000000 + 64 * i, sampled ? 1 << 10 : 64);
+                mprof_recorder_add(true, table_address(i), sampled ? 1 << 10 : 64);
             }
             double whole = 1e18;
             double held = 1e18;
@@ -337,11 +341,11 @@ static void bench_filter(void)
         depth = 1;
         start(2);
         for (uint64_t i = 0; i < watched[k]; i++)
-            mprof_recorder_add(true, 0x7f0000000000 + 16 * (mprof_rng_next(&rng) % 100000000), 1 << 20);
+            mprof_recorder_add(true, (uintptr_t)(0x7f0000000000 + 16 * (mprof_rng_next(&rng) % 100000000)), 1 << 20);
         uint64_t hits = 0;
         enum { LOOKS = 1000000 };
         for (int i = 0; i < LOOKS; i++)
-            hits += mprof_recorder_watched(0x7e0000000000 + 16 * (mprof_rng_next(&rng) % 100000000));
+            hits += mprof_recorder_watched((uintptr_t)(0x7e0000000000 + 16 * (mprof_rng_next(&rng) % 100000000)));
         snprintf(what, sizeof what, "filter: look, %" PRIu64 " watched, %u KiB, %.2f %% in vain", watched[k],
                  (1U << (64 - mprof_recorder.watched->shift)) >> 10, 100.0 * (double)hits / LOOKS);
         report(what, least(look_round, NULL));

@@ -17,20 +17,6 @@ static uint32_t home_of(const struct mprof_live *entry, uint32_t capacity)
     return mprof_livetable_home(mprof_livetable_hash(mprof_live_address(entry)), capacity);
 }
 
-static inline uint32_t after(uint32_t place, uint32_t capacity)
-{
-    return place + 1 == capacity ? 0 : place + 1;
-}
-
-/* First place at or after the home that holds the address or is free. The shard has a free place. */
-static uint32_t probe(const struct mprof_shard *shard, uint64_t hash, uintptr_t address)
-{
-    uint32_t place = mprof_livetable_home(hash, shard->capacity);
-    while (shard->entries[place].key != 0 && mprof_live_address(&shard->entries[place]) != address)
-        place = after(place, shard->capacity);
-    return place;
-}
-
 /* A quarter to a half as many again, more for a shard of higher number, so that the shards do not grow in step; then as
  * many as the memory for that holds. 0: no larger size. */
 static uint32_t next_capacity(const struct mprof_livetable *table, const struct mprof_shard *shard)
@@ -54,7 +40,7 @@ static int grow(struct mprof_livetable *table, struct mprof_arena *arena, struct
             continue;
         uint32_t place = home_of(&old.entries[i], capacity);
         while (entries[place].key != 0)
-            place = after(place, capacity);
+            place = mprof_livetable_after(place, capacity);
         entries[place] = old.entries[i];
     }
     __atomic_store_n(&shard->entries, entries, __ATOMIC_RELAXED);
@@ -74,13 +60,15 @@ static uint32_t most_entries(const struct mprof_shard *shard)
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         struct mprof_live *replaced)
 {
+    if (mprof_likely(mprof_livetable_put_quickly(table, *entry)))
+        return 0;
     uintptr_t address = mprof_live_address(entry);
     uint64_t hash = mprof_livetable_hash(address);
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     if (mprof_unlikely(shard->count >= shard->grow_at) && grow(table, arena, shard) != 0 &&
         shard->count >= most_entries(shard))
         return -1;
-    uint32_t place = probe(shard, hash, address);
+    uint32_t place = mprof_livetable_probe(shard, hash, address);
     if (mprof_unlikely(shard->entries[place].key != 0)) {
         *replaced = shard->entries[place];
         shard->entries[place] = *entry;
@@ -98,22 +86,15 @@ struct mprof_live *mprof_livetable_find(struct mprof_livetable *table, uintptr_t
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     if (shard->count == 0)
         return NULL;
-    struct mprof_live *entry = &shard->entries[probe(shard, hash, address)];
+    struct mprof_live *entry = &shard->entries[mprof_livetable_probe(shard, hash, address)];
     return entry->key != 0 ? entry : NULL;
 }
 
-bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry)
+void mprof_livetable_close(struct mprof_shard *shard, uint32_t hole)
 {
-    uint64_t hash = mprof_livetable_hash(address);
-    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
-    if (shard->count == 0)
-        return false;
-    uint32_t hole = probe(shard, hash, address);
-    if (shard->entries[hole].key == 0)
-        return false;
-    *entry = shard->entries[hole];
     uint32_t capacity = shard->capacity;
-    for (uint32_t place = after(hole, capacity); shard->entries[place].key != 0; place = after(place, capacity)) {
+    for (uint32_t place = mprof_livetable_after(hole, capacity); shard->entries[place].key != 0;
+         place = mprof_livetable_after(place, capacity)) {
         uint32_t home = home_of(&shard->entries[place], capacity);
         /* Distance walked from home to place, against the distance from the hole to place. */
         uint32_t walked = place >= home ? place - home : place + capacity - home;
@@ -124,9 +105,11 @@ bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, stru
         }
     }
     shard->entries[hole] = (struct mprof_live){0, 0, 0};
-    shard->count--;
-    table->count--;
-    return true;
+}
+
+bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry)
+{
+    return mprof_livetable_take_inline(table, address, entry);
 }
 
 int mprof_livetable_detail_new(struct mprof_livetable *table, struct mprof_arena *arena, uint32_t *index)
@@ -166,7 +149,7 @@ bool mprof_livetable_valid(const struct mprof_livetable *table)
                 continue;
             uintptr_t address = mprof_live_address(&shard->entries[i]);
             uint64_t hash = mprof_livetable_hash(address);
-            if (mprof_livetable_shard(hash) != s || probe(shard, hash, address) != i)
+            if (mprof_livetable_shard(hash) != s || mprof_livetable_probe(shard, hash, address) != i)
                 return false;
             count++;
         }

@@ -93,10 +93,64 @@ static inline void mprof_livetable_prefetch(const struct mprof_livetable *table,
     MPROF_PREFETCH_WRITE((const void *)place);
 }
 
+static inline uint32_t mprof_livetable_after(uint32_t place, uint32_t capacity)
+{
+    return place + 1 == capacity ? 0 : place + 1;
+}
+
+/* First place at or after the home that holds the address or is free. The shard has a free place. */
+static inline uint32_t mprof_livetable_probe(const struct mprof_shard *shard, uint64_t hash, uintptr_t address)
+{
+    uint32_t place = mprof_livetable_home(hash, shard->capacity);
+    while (shard->entries[place].key != 0 && mprof_live_address(&shard->entries[place]) != address)
+        place = mprof_livetable_after(place, shard->capacity);
+    return place;
+}
+
+/* Adds an entry if there is room without growing and its address is new, as nearly always. False: put it is. */
+MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, struct mprof_live entry)
+{
+    uintptr_t address = mprof_live_address(&entry);
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    if (mprof_unlikely(shard->count >= shard->grow_at))
+        return false;
+    uint32_t place = mprof_livetable_probe(shard, hash, address);
+    if (mprof_unlikely(shard->entries[place].key != 0))
+        return false;
+    shard->entries[place] = entry;
+    shard->count++;
+    table->count++;
+    return true;
+}
+
 /* Adds an entry. If its address is there already (a free that no hook saw) the old entry is replaced and handed out.
  * 1: replaced; 0: added; -1: no memory or an address beyond 48 bits. */
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         struct mprof_live *replaced);
+/* Frees a place, and moves later entries back. */
+void mprof_livetable_close(struct mprof_shard *shard, uint32_t hole);
+
+MPROF_INLINE bool mprof_livetable_take_inline(struct mprof_livetable *table, uintptr_t address,
+                                              struct mprof_live *entry)
+{
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    if (mprof_unlikely(shard->count == 0))
+        return false;
+    uint32_t hole = mprof_livetable_probe(shard, hash, address);
+    if (mprof_unlikely(shard->entries[hole].key == 0))
+        return false;
+    *entry = shard->entries[hole];
+    if (mprof_likely(shard->entries[mprof_livetable_after(hole, shard->capacity)].key == 0))
+        shard->entries[hole] = (struct mprof_live){0, 0, 0};
+    else
+        mprof_livetable_close(shard, hole);
+    shard->count--;
+    table->count--;
+    return true;
+}
+
 /* Removes and hands out the entry of an address; false if there is none. Its detail, if any, stays the caller's. */
 bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry);
 /* NULL if there is none. Valid until the next put or take. */

@@ -47,6 +47,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     r->steps = NULL;
     r->rate = r->options.sample_rate > 1.0 ? r->options.sample_rate : 1.0;
     r->exact = !(r->options.sample_rate > 1.0);
+    r->plain = r->exact && r->options.max_live == 0;
     r->total_bytes = r->total_blocks = r->peak_bytes = 0;
     r->peak_stamp = 0;
     r->peak_ns = 0;
@@ -58,7 +59,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     r->next_id = 1;
     r->recording = mprof_os_entropy() | 1;
     r->generation++;
-    r->epoch++;
+    mprof_recorder_void_captures_locked(r);
     mprof_rng_seed(&r->rng, entropy(r, UINT64_MAX));
 
     if (r->watched)
@@ -67,8 +68,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
         r->watched = mprof_filter_new(&r->thread_arena, MPROF_FILTER_MIN_BITS);
     r->description = mprof_arena_get(&r->arena, sizeof *r->description);
     if (!r->watched || !r->description || mprof_strtab_init(&r->strings, &r->arena) != 0 ||
-        mprof_functab_init(&r->functions, &r->arena) != 0 ||
-        mprof_stacktrie_init(&r->trie, &r->arena, !r->exact || r->options.max_live != 0) != 0)
+        mprof_functab_init(&r->functions, &r->arena) != 0 || mprof_stacktrie_init(&r->trie, &r->arena, !r->plain) != 0)
         return -1;
     r->steps = mprof_arena_get(&r->arena, MPROF_STEPS * sizeof *r->steps);
     publish_filter(r->exact ? &everything : r->watched);
@@ -86,7 +86,7 @@ static void deactivate_locked(struct mprof_recorder *r, struct mprof_arena *old)
     watch_nothing();
     mprof_arena_move(old, &r->arena);
     r->generation++;
-    r->epoch++;
+    mprof_recorder_void_captures_locked(r);
 }
 
 /* ---- threads ---- */
@@ -121,15 +121,14 @@ static int reserve_frames(struct mprof_recorder *r, struct mprof_thread *thread,
 {
     if (thread->capacity >= frames)
         return 0;
-    size_t one = frames * sizeof **thread->frames;
-    char *memory = mprof_arena_get(&r->thread_arena, 2 * one + frames * sizeof *thread->path);
+    struct mprof_rawframe *memory = mprof_arena_get(&r->thread_arena, 2 * frames * sizeof *memory);
     if (!memory)
         return -1;
-    mprof_arena_put(&r->thread_arena, thread->frames[0],
-                    thread->capacity * (2 * sizeof **thread->frames + sizeof *thread->path));
-    thread->frames[0] = (struct mprof_rawframe *)(void *)memory;
-    thread->frames[1] = thread->frames[0] + frames;
-    thread->path = (uint32_t *)(void *)(memory + 2 * one);
+    mprof_arena_put(&r->thread_arena, thread->frames, 2 * thread->capacity * sizeof *memory);
+    thread->frames = memory;
+    thread->stack = memory + frames;
+    thread->last.frames = thread->stack;
+    thread->last.count = 0;
     thread->capacity = frames;
     return 0;
 }
@@ -169,12 +168,7 @@ struct mprof_thread *mprof_recorder_thread_locked(struct mprof_recorder *r)
             return NULL;
         }
     }
-    if (thread->capacity < r->options.max_frames) {
-        thread->epoch = 0;
-        if (reserve_frames(r, thread, r->options.max_frames) != 0)
-            return NULL;
-    }
-    return thread;
+    return reserve_frames(r, thread, r->options.max_frames) == 0 ? thread : NULL;
 }
 
 /* ---- life cycle ---- */

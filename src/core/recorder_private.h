@@ -2,11 +2,11 @@
 /* recorder_private.h -- the recorder's state, shared by its files.
  *
  * WHAT    struct mprof_recorder and the state of a thread. recorder.c: life cycle, threads, fork. record.c: add and
- *         remove. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the
+ *         remove. record_stack.c: from a walk to a stack. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the
  *         copy.
  * WHY     One idea a file, one struct.
- * LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session` and `finalizing`, which
- *         are also read without it as hints. Functions named _locked are called with it held.
+ * LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session`, `epoch` and `finalizing`,
+ *         which are also read without it as hints. Functions named _locked are called with it held.
  * MEMORY  see recorder.h. */
 #ifndef MPROF_CORE_RECORDER_PRIVATE_H
 #define MPROF_CORE_RECORDER_PRIVATE_H
@@ -26,14 +26,13 @@ struct mprof_thread {
     struct mprof_rng rng;
     double rate;                       /* at which the current gap was drawn */
     uint64_t session;                  /* of the recorder that the gap belongs to; 0: none yet */
-    uint64_t epoch;                    /* of the path below; 0: no path */
     const struct mprof_source *source; /* of the session; the recorder's own may change while the thread is walking */
     uint32_t max_frames;               /* of the session */
-    uint32_t capacity;                 /* frames that the buffers hold */
-    uint32_t path_length;
-    unsigned current; /* which of `frames` the next capture fills; the other is the last capture */
-    struct mprof_rawframe *frames[2];
-    uint32_t *path;         /* nodes of the last capture, outermost first */
+    uint32_t capacity;                 /* frames that each buffer holds */
+    struct mprof_rawframe *frames;     /* what a walk writes, innermost first */
+    struct mprof_rawframe *stack;      /* the last capture, with its nodes, outermost first: last.frames */
+    struct mprof_lastwalk last;
+    uint64_t epoch;         /* of `last`, where that has any frames */
     uintptr_t last_address; /* of the last block recorded */
     uint32_t detached;      /* 1: between a walk without the runtime's leave and the use of what it found; atomic */
 };
@@ -54,7 +53,7 @@ extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
 /* The tree is not pruned before it has this many nodes. */
 enum { MPROF_PRUNE_MIN_NODES = 8192 };
 
-enum { MPROF_STEPS = 4096, MPROF_DEFERRED = 64 };
+enum { MPROF_STEP_BITS = 12, MPROF_STEPS = 1 << MPROF_STEP_BITS, MPROF_DEFERRED = 64 };
 
 struct mprof_recorder {
     struct mprof_lock lock;
@@ -62,10 +61,11 @@ struct mprof_recorder {
     uint32_t deferred_count; /* atomic: addresses in `deferred` */
     bool active;
     bool exact; /* sample_rate <= 1 */
+    bool plain; /* exact, and without a bound on live blocks: nothing to estimate, sums of whole numbers */
     bool finalizing;
     uint64_t session;    /* counts starts and clears: gaps from an older one are void */
     uint64_t generation; /* counts starts, stops and clears: indices of stacks from an older one mean nothing */
-    uint64_t epoch; /* generation, prunes, and deaths of code objects: remembered paths from an older one are void */
+    uint64_t epoch; /* generation, prunes, and deaths of code objects: captures remembered from an older one are void */
     struct mprof_recorder_options options;
     double rate; /* now in force: options.sample_rate, doubled by each thinning */
     struct mprof_arena arena;
@@ -126,6 +126,79 @@ void mprof_recorder_ring_locked(struct mprof_recorder *r);
 uint64_t mprof_recorder_size_locked(const struct mprof_recorder *r, const struct mprof_live *entry);
 /* Drops an entry that is no longer in the table: figures, detail, filter. */
 void mprof_recorder_discard_locked(struct mprof_recorder *r, const struct mprof_live *entry, int64_t now);
+
+/* From now on what threads remember of their last captures means nothing. */
+static inline void mprof_recorder_void_captures_locked(struct mprof_recorder *r)
+{
+    __atomic_store_n(&r->epoch, r->epoch + 1, __ATOMIC_RELAXED);
+}
+
+/* Where a step down the tree is remembered; NULL: nowhere. */
+MPROF_INLINE struct mprof_step *mprof_recorder_step(const struct mprof_recorder *r, uint32_t parent,
+                                                    const struct mprof_rawframe *frame)
+{
+    uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    key = (key ^ parent ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
+    return r->steps ? &r->steps[key >> (64 - MPROF_STEP_BITS)] : NULL;
+}
+
+MPROF_INLINE bool mprof_recorder_step_known(const struct mprof_recorder *r, const struct mprof_step *step,
+                                            uint32_t parent, const struct mprof_rawframe *frame)
+{
+    return step->code == frame->code && step->offset == frame->offset && step->parent == parent &&
+           step->epoch == (uint32_t)r->epoch;
+}
+
+/* Walks the stack of the calling thread, whose state `thread` is. Every walk ends with walk_done(), once nothing needs
+ * the frames any more. Without the runtime's leave it says so first and then looks whether the runtime is about to end;
+ * mprof_recorder_finalizing does the two the other way round. So either the walk does not begin, or the runtime waits
+ * until it is over. */
+MPROF_INLINE struct mprof_walked mprof_recorder_walk(const struct mprof_recorder *r, struct mprof_thread *thread,
+                                                     bool attached)
+{
+    if (!attached) {
+        __atomic_store_n(&thread->detached, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&r->finalizing, __ATOMIC_SEQ_CST))
+            return (struct mprof_walked){0, 0, NULL};
+    }
+    if (mprof_unlikely(thread->epoch != __atomic_load_n(&r->epoch, __ATOMIC_RELAXED)))
+        thread->last.count = 0;
+    return thread->source->walk(attached, &thread->last, thread->frames, thread->max_frames);
+}
+
+/* The stack record of what the thread has just walked, and the thread remembers it. `attached` as then. -1: no memory.
+ */
+int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
+                                     struct mprof_walked walked, uint32_t *stack);
+/* The same for the two cases that are nearly all: nothing is new, or the innermost frame is, and this step was made
+ * before. False: find_stack it is. */
+MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder *r, struct mprof_thread *thread,
+                                                           struct mprof_walked walked, uint32_t *stack)
+{
+    if (mprof_unlikely(walked.kept == 0 || walked.count > 1 || thread->epoch != r->epoch))
+        return false;
+    uint32_t node = thread->stack[walked.kept - 1].node;
+    if (walked.count == 1) {
+        struct mprof_rawframe *frame = thread->frames;
+        struct mprof_step *step = mprof_recorder_step(r, node, frame);
+        if (mprof_unlikely(!step || !mprof_recorder_step_known(r, step, node, frame)))
+            return false;
+        frame->node = node = step->node;
+        thread->stack[walked.kept] = *frame;
+        thread->last.slots[mprof_source_slot(frame->place)] = (uint16_t)walked.kept;
+    }
+    uint32_t found = r->trie.nodes[node].stack;
+    if (mprof_unlikely(found == 0))
+        return false;
+    thread->last.count = walked.kept + walked.count;
+    thread->last.cut = walked.more != NULL;
+    *stack = found - 1;
+    r->trie.infos[found - 1].recent = 1;
+    return true;
+}
+
+/* Notes that an address needs the slow path of a free. */
+void mprof_recorder_watch_locked(struct mprof_recorder *r, uintptr_t address);
 
 /* State of the calling thread, made if need be; NULL: no memory. Sets *shared if it is the orphans', to be used only
  * with the lock held. */

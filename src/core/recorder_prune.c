@@ -90,7 +90,7 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
             strings[r->functions.functions[i].filename] = 1;
         }
         mprof_strtab_sweep(&r->strings, &r->arena, strings);
-        r->epoch++;
+        mprof_recorder_void_captures_locked(r);
         r->prunes++;
     }
     mprof_arena_drop(&scratch);

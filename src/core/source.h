@@ -15,10 +15,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A frame as it is read from the stack: code object and byte offset of its current instruction. */
+/* A frame as it is read from the stack: code object and byte offset of its current instruction. `place` and `at` are the
+ * runtime's own: the frame's address and where it is, by which it knows the frame again. */
 struct mprof_rawframe {
     const void *code;
     uint32_t offset;
+    uint32_t node; /* the recorder's: of the stack that ends here */
+    const void *place;
+    uintptr_t at;
+};
+
+enum { MPROF_SLOT_BITS = 8, MPROF_SLOTS = 1 << MPROF_SLOT_BITS };
+
+/* What a thread's walk before has found. */
+struct mprof_lastwalk {
+    const struct mprof_rawframe *frames; /* outermost first */
+    uint32_t count;                      /* 0: nothing, or nothing that may be relied on */
+    bool cut;                            /* there were frames beyond the outermost */
+    uint16_t slots[MPROF_SLOTS]; /* by mprof_source_slot(place): where in `frames` the place may be. Only a hint */
+};
+
+static inline uint32_t mprof_source_slot(const void *place)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)place >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - MPROF_SLOT_BITS));
+}
+
+struct mprof_walked {
+    uint32_t count;   /* frames written */
+    uint32_t kept;    /* outermost frames of the walk before that are as they were, and complete the stack */
+    const void *more; /* continuation for count; NULL: the walk reached the outermost frame */
 };
 
 enum { MPROF_SOURCE_TEXT = 4096 };
@@ -34,9 +59,10 @@ struct mprof_description {
 };
 
 struct mprof_source {
-    /* Frames of the calling thread, innermost first, at most `max`. *more is a continuation for count, NULL at the end.
+    /* Frames of the calling thread: at most `max`, those written (innermost first) and those kept together.
      * `attached`: the thread holds what the runtime wants held (for Python: the GIL or an attached thread state). */
-    uint32_t (*walk)(bool attached, struct mprof_rawframe *frames, uint32_t max, const void **more);
+    struct mprof_walked (*walk)(bool attached, const struct mprof_lastwalk *last, struct mprof_rawframe *frames,
+                                uint32_t max);
     /* Frames from a continuation on, at most `limit`. */
     uint32_t (*count)(const void *more, uint32_t limit);
     /* Changes when the address holds another code object than before (with overwhelming likelihood). */

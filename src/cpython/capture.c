@@ -6,15 +6,40 @@
 #include "lines.h"
 #include "names.h"
 
+#include "base/compiler.h"
 #include "base/hash.h"
 
-static uint32_t walk(bool attached, struct mprof_rawframe *frames, uint32_t max, const void **more)
+#ifndef NDEBUG
+/* Whether frames that were written, and those kept, are what a whole walk finds. */
+static bool is_whole(PyThreadState *ts, const struct mprof_lastwalk *last, const struct mprof_rawframe *frames,
+                     struct mprof_walked walked)
+{
+    const void *place = mprof_layout_top(ts);
+    uint32_t total = walked.count + walked.kept;
+    uint32_t met = 0;
+    for (; place != NULL && met < total; place = mprof_layout_back(place)) {
+        struct mprof_rawframe read;
+        if (!mprof_layout_read(place, &read))
+            continue;
+        const struct mprof_rawframe *told = met < walked.count ? &frames[met] : &last->frames[total - 1 - met];
+        if (told->code != read.code || told->offset != read.offset)
+            return false;
+        met++;
+    }
+    return met == total && mprof_frames_count(place, 1) == mprof_frames_count(walked.more, 1);
+}
+#endif
+
+static struct mprof_walked walk(bool attached, const struct mprof_lastwalk *last, struct mprof_rawframe *frames,
+                                uint32_t max)
 {
     PyThreadState *ts = mprof_frames_thread_state(attached);
-    if (ts)
-        return mprof_frames_walk(ts, frames, max, more);
-    *more = NULL;
-    return 0;
+    struct mprof_walked walked = {0, 0, NULL};
+    if (ts) {
+        walked = mprof_frames_walk_on(ts, last, frames, max);
+        mprof_assert(is_whole(ts, last, frames, walked));
+    }
+    return walked;
 }
 
 static uint32_t count(const void *more, uint32_t limit)

@@ -13,11 +13,21 @@
  *         that the interpreter pushes for its own use, is not complete: Python
  *         does not show it (sys._getframe() skips it), so the walk skips it.
  *         This file is the only ladder of versions. It includes exactly one
- *         frames_NNN.h, and each of those defines three things:
+ *         frames_NNN.h, and each of those defines five things:
  *
- *           mprof_layout_top()   innermost frame of a thread state, or NULL
- *           mprof_layout_back()  the frame outside a frame, or NULL
- *           mprof_layout_read()  code and offset; false if not complete
+ *           mprof_layout_top()     innermost frame of a thread state, or NULL
+ *           mprof_layout_back()    the frame outside a frame, or NULL
+ *           mprof_layout_caller()  the same, but for those of the interpreter's own
+ *           mprof_layout_read()    code and offset; false if not complete
+ *           mprof_layout_same()    whether a frame is as it was read
+ *
+ *         Nearly all of a stack is as it was when the thread was walked last. A
+ *         frame whose address was met then is compared in place, and so is each
+ *         caller: the same address, the same code, the same instruction. Once
+ *         the outermost is reached so, the rest need not be read:
+ *
+ *           last walk   main:12  serve:40  parse:9
+ *           this walk   main:12  serve:40  render:3      reads render, keeps 2
  *
  * WHY     PyThreadState_GetFrame() and PyFrame_GetBack() return new references,
  *         and from 3.11 on they create frame objects: they allocate, and can run
@@ -43,6 +53,10 @@
 /* Offset, in struct mprof_rawframe, of a frame that has not started. On 3.11 and later an offset may name an inline
  * cache of its instruction. */
 #define MPROF_OFFSET_NONE UINT32_MAX
+
+/* Place of a frame that is not known again: one before its first traceable instruction is complete or not for reasons
+ * that mprof_layout_same() does not look at. No frame is there. */
+#define MPROF_PLACE_NONE ((const void *)(uintptr_t)1)
 
 #if PY_VERSION_HEX < 0x030A0000
 #include "frames_37.h"
@@ -109,6 +123,64 @@ static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawfram
     }
     *more = frame;
     return written;
+}
+
+/* Whether the frames of the last walk from `from`, which was met on the stack, to
+ * the outermost are as they were. If not, *tried becomes the first that was not:
+ * from there inwards a search is in vain. */
+static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uint32_t from, uint32_t *tried)
+{
+    const struct mprof_rawframe *frame = &last->frames[from];
+    for (;; frame--) {
+        if (!mprof_layout_same(frame))
+            break;
+        const void *caller = mprof_layout_caller(frame->place);
+        if (frame == last->frames) {
+            if ((caller != NULL) == last->cut)
+                return true;
+            break;
+        }
+        if (caller != frame[-1].place)
+            break;
+    }
+    *tried = (uint32_t)(frame - last->frames);
+    return false;
+}
+
+/* As mprof_frames_walk(), but ends where the rest is as the thread's last walk
+ * found it. */
+static inline struct mprof_walked mprof_frames_walk_on(PyThreadState *ts, const struct mprof_lastwalk *last,
+                                                       struct mprof_rawframe *out, uint32_t max)
+{
+    const void *frame = mprof_layout_top(ts);
+    struct mprof_walked walked = {0, 0, NULL};
+    uint32_t tried = last->count;
+    while (frame != NULL) {
+        uint32_t slot = last->slots[mprof_source_slot(frame)];
+        if (slot < tried && last->frames[slot].place == frame && mprof_frames_unchanged(last, slot, &tried)) {
+            walked.kept = slot + 1;
+            break;
+        }
+        struct mprof_rawframe raw;
+        if (mprof_layout_read(frame, &raw)) {
+            if (walked.count == max)
+                break;
+            out[walked.count++] = raw;
+        }
+        frame = mprof_layout_back(frame);
+    }
+    if (walked.kept == 0) {
+        walked.more = frame;
+        return walked;
+    }
+    if (last->cut ? walked.count + walked.kept == max : walked.count + walked.kept <= max) {
+        walked.more = last->cut ? mprof_layout_caller(last->frames[0].place) : NULL;
+        return walked;
+    }
+    /* What fits into `max` frames now ends elsewhere. */
+    walked.kept = 0;
+    walked.count = mprof_frames_walk(ts, out, max, &walked.more);
+    return walked;
 }
 
 /* Counts the complete frames from a continuation of mprof_frames_walk() on, that

@@ -37,7 +37,20 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
         return false;
     out->code = code;
     out->offset = position < 0 ? MPROF_OFFSET_NONE : (uint32_t)position;
+    out->place = position < first ? MPROF_PLACE_NONE : frame;
+    out->at = (uintptr_t)f->prev_instr;
     return true;
+}
+
+static inline const void *mprof_layout_caller(const void *frame)
+{
+    return mprof_layout_back(frame);
+}
+
+static inline bool mprof_layout_same(const struct mprof_rawframe *last)
+{
+    const _PyInterpreterFrame *f = last->place;
+    return f->f_code == last->code && (uintptr_t)f->prev_instr == last->at;
 }
 
 #endif /* MPROF_CPYTHON_FRAMES_311_H */

@@ -35,7 +35,23 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
         return false;
     out->code = code;
     out->offset = position < 0 ? MPROF_OFFSET_NONE : (uint32_t)position;
+    out->place = position < first ? MPROF_PLACE_NONE : frame;
+    out->at = (uintptr_t)f->prev_instr;
     return true;
+}
+
+static inline const void *mprof_layout_caller(const void *frame)
+{
+    const _PyInterpreterFrame *f = ((const _PyInterpreterFrame *)frame)->previous;
+    while (f != NULL && f->owner == FRAME_OWNED_BY_CSTACK)
+        f = f->previous;
+    return f;
+}
+
+static inline bool mprof_layout_same(const struct mprof_rawframe *last)
+{
+    const _PyInterpreterFrame *f = last->place;
+    return f->f_code == last->code && (uintptr_t)f->prev_instr == last->at;
 }
 
 #endif /* MPROF_CPYTHON_FRAMES_312_H */

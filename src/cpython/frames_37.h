@@ -27,7 +27,20 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
     const PyFrameObject *f = frame;
     out->code = f->f_code;
     out->offset = f->f_lasti < 0 ? MPROF_OFFSET_NONE : (uint32_t)f->f_lasti;
+    out->place = frame;
+    out->at = (uintptr_t)f->f_lasti;
     return true;
+}
+
+static inline const void *mprof_layout_caller(const void *frame)
+{
+    return mprof_layout_back(frame);
+}
+
+static inline bool mprof_layout_same(const struct mprof_rawframe *last)
+{
+    const PyFrameObject *f = last->place;
+    return f->f_code == last->code && (uintptr_t)f->f_lasti == last->at;
 }
 
 #endif /* MPROF_CPYTHON_FRAMES_37_H */

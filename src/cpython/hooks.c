@@ -140,6 +140,18 @@ static MPROF_NOINLINE void *allocate(PyMemAllocatorDomain domain, enum kind kind
     return block;
 }
 
+/* A request in exact mode that is no part of another block: allocate() without what only sampling needs. */
+MPROF_INLINE void *allocate_exactly(PyMemAllocatorDomain domain, const struct request *request)
+{
+    bool attached = domain != PYMEM_DOMAIN_RAW;
+    mprof_tls.nested = attached;
+    void *block = pass_on(base(domain), request);
+    mprof_tls.nested = 0;
+    if (mprof_likely(block != NULL))
+        mprof_recorder_add(attached, (uintptr_t)block, bytes_of(request));
+    return block;
+}
+
 /* Whether a malloc or calloc may be passed on at once, unrecorded; counts it then. pymalloc asks RAW for 0 bytes. */
 MPROF_INLINE bool pass(PyMemAllocatorDomain domain, bool general, size_t bytes)
 {
@@ -162,6 +174,10 @@ MPROF_INLINE void *pass_on_alone(const PyMemAllocatorEx *allocator, const struct
 /* What `pass` refuses: a request that may nest, or one to be recorded. */
 MPROF_INLINE void *slow(PyMemAllocatorDomain domain, bool general, enum kind kind, void *old, size_t count, size_t size)
 {
+    if (general && kind != REALLOC && mprof_recorder_is_exact() && !mprof_tls.nested && !mprof_tls.probe) {
+        const struct request request = {kind, old, count, size};
+        return allocate_exactly(domain, &request);
+    }
     if (domain != PYMEM_DOMAIN_RAW && kind != REALLOC && !(general && mprof_recorder_is_exact())) {
         const struct request request = {kind, old, count, size};
         size_t bytes = bytes_of(&request);

@@ -45,7 +45,7 @@ static inline void fake_call(const struct fake_code *code, uint32_t offset)
 {
     if (fake_depth == FAKE_DEPTH)
         abort();
-    fake_frames[fake_depth++] = (struct mprof_rawframe){code, offset};
+    fake_frames[fake_depth++] = (struct mprof_rawframe){.code = code, .offset = offset};
 }
 
 static inline void fake_return(uint32_t frames)
@@ -53,15 +53,23 @@ static inline void fake_return(uint32_t frames)
     fake_depth -= frames;
 }
 
-/* The continuation is the number of frames left. */
-static uint32_t fake_walk(bool attached, struct mprof_rawframe *frames, uint32_t max, const void **more)
+/* Keeps what is equal, as a runtime does that knows its frames again. The continuation is the number of frames left. */
+static struct mprof_walked fake_walk(bool attached, const struct mprof_lastwalk *last, struct mprof_rawframe *frames,
+                                     uint32_t max)
 {
     (void)attached;
-    uint32_t count = fake_depth < max ? fake_depth : max;
-    for (uint32_t i = 0; i < count; i++)
+    struct mprof_walked walked = {fake_depth < max ? fake_depth : max, 0, NULL};
+    while (!last->cut && fake_depth <= max && walked.kept < last->count && walked.count > 0 &&
+           last->frames[walked.kept].code == fake_frames[walked.kept].code &&
+           last->frames[walked.kept].offset == fake_frames[walked.kept].offset) {
+        walked.kept++;
+        walked.count--;
+    }
+    for (uint32_t i = 0; i < walked.count; i++)
         frames[i] = fake_frames[fake_depth - 1 - i];
-    *more = count < fake_depth ? &fake_frames[fake_depth - count] : NULL;
-    return count;
+    if (fake_depth > max)
+        walked.more = &fake_frames[fake_depth - max];
+    return walked;
 }
 
 static uint32_t fake_count(const void *more, uint32_t limit)
