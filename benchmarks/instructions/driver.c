@@ -6,12 +6,14 @@
  *         function in there.
  * WHY     From Python, an allocation is a few instructions among hundreds of the interpreter's. Built by measure.py.
  * LOCKS   the GIL throughout.
+ *         REPLACE and RESIZE go round RING blocks that live beside one another: what a table of addresses takes for one
+ *         address depends on which it is, and that on the environment, but not for the mean of many.
  * MEMORY  blocks of KEPT live in a static table until the operation ends. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-enum { MALLOC_FREE, CALLOC_FREE, REALLOC, GROW, KEEP, CALL, OPERATIONS };
-enum { KEPT = 100000 };
+enum { MALLOC_FREE, CALLOC_FREE, REALLOC, GROW, KEEP, REPLACE, RESIZE, CALL, OPERATIONS };
+enum { KEPT = 100000, RING = 1000 };
 
 struct domain {
     void *(*malloc)(size_t);
@@ -66,6 +68,16 @@ __attribute__((noinline)) PyObject *instructions_measured(int operation, const s
         for (int i = 0; i < loops; i++)
             domain->free(kept[i]);
         break;
+    case REPLACE:
+        for (int i = 0; i < loops; i++) {
+            domain->free(kept[i % RING]);
+            kept[i % RING] = domain->malloc(size);
+        }
+        break;
+    case RESIZE:
+        for (int i = 0; i < loops; i++)
+            kept[i % RING] = domain->realloc(kept[i % RING], size);
+        break;
     case CALL:
         return PyObject_CallFunction(function, "i", loops);
     default:
@@ -87,11 +99,12 @@ static PyObject *measure(PyObject *module, PyObject *arguments)
         return PyErr_Format(PyExc_ValueError,
                             "operation %d of 0 to %d, domain %d of 0 to 2, size %zd of 1 or more, loops %d of 1 to %d",
                             operation, CALL - 1, domain, size, loops, KEPT);
-    if (operation == REALLOC)
-        kept[0] = domains[domain].malloc((size_t)size);
+    int before = operation == REALLOC ? 1 : operation == REPLACE || operation == RESIZE ? RING : 0;
+    for (int i = 0; i < before; i++)
+        kept[i] = domains[domain].malloc((size_t)size);
     PyObject *result = instructions_measured(operation, &domains[domain], (size_t)size, loops, NULL);
-    if (operation == REALLOC)
-        domains[domain].free(kept[0]);
+    for (int i = 0; i < before; i++)
+        domains[domain].free(kept[i]);
     return result;
 }
 
@@ -118,7 +131,8 @@ PyMODINIT_FUNC PyInit_driver(void);
 PyMODINIT_FUNC PyInit_driver(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    static const char *const names[] = {"MALLOC_FREE", "CALLOC_FREE", "REALLOC", "GROW", "KEEP", "CALL"};
+    static const char *const names[] = {"MALLOC_FREE", "CALLOC_FREE", "REALLOC", "GROW",
+                                        "KEEP",        "REPLACE",     "RESIZE",  "CALL"};
     for (int i = 0; module && i < OPERATIONS; i++) {
         if (PyModule_AddIntConstant(module, names[i], i) < 0)
             Py_CLEAR(module);

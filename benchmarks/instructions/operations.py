@@ -37,6 +37,19 @@ def objects(loops: int) -> None:
         object()
 
 
+def ring(loops: int) -> None:
+    """Objects of all addresses of a ring, for what depends on the address; see driver.c."""
+    kept: List[Any] = [None] * 1000
+    for i in range(loops):
+        kept[i % 1000] = object()
+
+
+def container_ring(loops: int) -> None:
+    kept: List[Any] = [None] * 1000
+    for i in range(loops):
+        kept[i % 1000] = {"a": [i, i], "b": (i, [i])}
+
+
 def strings(loops: int) -> None:
     for i in range(loops):
         ("value %d" % i).upper()
@@ -70,15 +83,15 @@ def operations(driver: Any) -> List[Operation]:
         Operation("fast: dict, lists, tuple", NEVER, containers),
         Operation("fast: list.append", NEVER, appends, loops=(1000, 20000)),
         Operation("512 KiB: mem malloc, free", RARELY, driver.MALLOC_FREE, MEM, 400, 20, (10000, 90000)),
-        Operation("sampled: mem malloc, free, 20 frames", 8, driver.MALLOC_FREE, MEM, 400, 20, (200, 600)),
-        Operation("exact: mem malloc, free, 1 frame", EXACT, driver.MALLOC_FREE),
-        Operation("exact: mem malloc, free, 20 frames", EXACT, driver.MALLOC_FREE, depth=20),
-        Operation("exact: mem malloc, free, 100 frames", EXACT, driver.MALLOC_FREE, depth=100),
-        Operation("exact: raw malloc, free, 20 frames", EXACT, driver.MALLOC_FREE, RAW, depth=20),
-        Operation("exact: mem realloc, 20 frames", EXACT, driver.REALLOC, depth=20),
+        Operation("sampled: mem free, malloc, 20 frames", 8, driver.REPLACE, MEM, 400, 20, (1000, 3000)),
+        Operation("exact: mem free, malloc, 1 frame", EXACT, driver.REPLACE),
+        Operation("exact: mem free, malloc, 20 frames", EXACT, driver.REPLACE, depth=20),
+        Operation("exact: mem free, malloc, 100 frames", EXACT, driver.REPLACE, depth=100),
+        Operation("exact: raw free, malloc, 20 frames", EXACT, driver.REPLACE, RAW, depth=20),
+        Operation("exact: mem realloc, 20 frames", EXACT, driver.RESIZE, depth=20),
         Operation("exact: mem malloc of 10,000, free of all", EXACT, driver.KEEP, loops=(2000, 12000)),
-        Operation("exact: object(), 20 frames", EXACT, objects, depth=20),
-        Operation("exact: dict, lists, tuple, 20 frames", EXACT, containers, depth=20),
+        Operation("exact: object(), 20 frames", EXACT, ring, depth=20, loops=(3000, 9000)),
+        Operation("exact: dict, lists, tuple, 20 frames", EXACT, container_ring, depth=20, loops=(3000, 9000)),
     ]
     return found
 
