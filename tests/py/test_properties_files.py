@@ -189,6 +189,7 @@ def test_written_sizes_are_near(size: float, sign: bool) -> None:
 printable = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=8)
 counts = st.one_of(
     st.integers(-5, 70000).map(str),
+    st.sampled_from(["0", "1", "65535", "65536"]),
     st.text(st.sampled_from("0123456789 +-_.x\u0660"), max_size=6),
     printable,
 )
