@@ -11,7 +11,7 @@ import tempfile
 from typing import Tuple
 
 import pytest
-from harness import NoCompiler, compile_c, environment, finish, run, start
+from harness import DEBUG_BUILD, NoCompiler, compile_c, environment, finish, run, start
 
 RATES = [0, 1000]
 
@@ -41,7 +41,10 @@ BUSY_THREADS = """if True:
 @pytest.mark.parametrize("rate", RATES)
 def test_hazard_21_exit_while_threads_allocate(rate: int, last: str) -> None:
     """Daemon threads in Python, daemon threads that released the GIL, threads of C: they go on to the last moment."""
-    processes = [start([sys.executable, "-c", BUSY_THREADS.format(rate=rate, last=last)]) for _ in range(4)]
+    # A debug build sets RAW to its default, with checks, at its end: without them before, others' blocks do not match.
+    allocator = {"PYTHONMALLOC": "debug"} if DEBUG_BUILD else {}
+    command = [sys.executable, "-c", BUSY_THREADS.format(rate=rate, last=last)]
+    processes = [start(command, **allocator) for _ in range(4)]
     for process in processes:
         finish(process)
 
