@@ -32,9 +32,12 @@ def parse_size(text: str) -> int:
         raise ValueError("{!r} is not {}".format(text, ALLOWED))
     number, unit = match.groups()
     scale = 1024 ** " KMGT".index(unit.upper()) if unit else 1
-    if float(number) * scale >= _MOST:
+    size: float = float(number) * scale
+    if number.isdigit() and size <= _MOST:
+        size = int(number) * scale  # to the last byte; longer numbers int() need not read
+    if size >= _MOST:
         raise ValueError("{!r} is too large; allowed is {}, below 2^62 bytes".format(text, ALLOWED))
-    return int(number) * scale if number.isdigit() else round(float(number) * scale)
+    return round(size)
 
 
 def format_size(size: float, sign: bool = False) -> str:

@@ -141,6 +141,9 @@ static void test_no_memory(void)
         right = right && (i <= 1000 || in[i] ? found && found->stack == i : !found);
     }
     ok(right, "everything that was put is found");
+    for (uintptr_t i = 1; i <= 1000; i++)
+        right = right && put(0x1000 + 16 * i, (uint32_t)i + 7, 0, 0, &entry) == 1 && entry.stack == i;
+    ok(right && table.count == room && mprof_livetable_valid(&table), "what is there is replaced though all is full");
     arena.fail_at = 0;
     for (uintptr_t i = 1; i <= 100000; i++)
         right = right && (i > 1000 && !in[i]) != mprof_livetable_take(&table, 0x1000 + 16 * i, &entry);

@@ -220,6 +220,7 @@ print("done")
         ("1TiB", 1 << 40),
         ("  512KiB ", 524288),
         ("9007199254740993", 9007199254740993),
+        ("4611686018427387903", 4611686018427387903),
         ("0.0001K", 0),
     ],
 )
@@ -237,7 +238,7 @@ def test_sizes_that_are_none(text: str) -> None:
     assert str(caught.value) == repr(text) + " is not a number of bytes, like 131072, 128K, 512KiB or 1.5MiB"
 
 
-@pytest.mark.parametrize("text", ["4611686018427387904", "4194304T", "9" * 400, "9" * 400 + ".5K"])
+@pytest.mark.parametrize("text", ["4611686018427387904", "4194304T", "9" * 400, "9" * 400 + ".5K", "9" * 5000])
 def test_sizes_that_are_too_large(text: str) -> None:
     with pytest.raises(ValueError, match="too large"):
         parse_size(text)
