@@ -65,7 +65,8 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
     uintptr_t address = mprof_live_address(entry);
     uint64_t hash = mprof_livetable_hash(address);
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
-    bool may_add = shard->count < shard->grow_at || grow(table, arena, shard) == 0 || shard->count < most_entries(shard);
+    bool may_add =
+        shard->count < shard->grow_at || grow(table, arena, shard) == 0 || shard->count < most_entries(shard);
     if (shard->capacity == 0)
         return -1;
     uint32_t place = mprof_livetable_probe(shard, hash, address);
