@@ -14,7 +14,7 @@ import re
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
-from rounds import bounds, plots, tables
+from rounds import bounds, goals, plots, tables
 from rounds.configurations import PEERS, parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -46,6 +46,8 @@ def overhead(result: Dict[str, Any], directory: str) -> List[str]:
     plots.dots(result, "seconds", "Time, against no profiler", os.path.join(directory, name + "-time.svg"))
     plots.dots(result, "rss", "Peak resident set, against no profiler", os.path.join(directory, name + "-rss.svg"))
     lines = [rounds_of(result), "", *tables.summary_table(result), ""]
+    if name == "overhead":
+        lines += [*goals.table(result), ""]
     lines += picture(name + "-time.svg", "Time of each program under each configuration, as a ratio")
     lines += picture(name + "-rss.svg", "Peak resident set of each program under each configuration, as a ratio")
     latency = tables.latency_table(result)

@@ -20,7 +20,7 @@ BENCHMARKS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.pat
 def rounds() -> Iterator[Any]:
     sys.path.insert(0, BENCHMARKS)
     try:
-        for name in ("bounds", "configurations", "ratios", "tables"):
+        for name in ("bounds", "configurations", "goals", "ratios", "tables"):
             importlib.import_module("rounds." + name)
         yield importlib.import_module("rounds")
     finally:
@@ -95,3 +95,15 @@ def test_a_bound_is_held_or_missed(rounds: Any) -> None:
         records = [record("object_loop", "none", 0, 1.0), record("object_loop", limit, 0, value)]
         rows = rounds.bounds.rows(records)
         assert [row["held"] for row in rows] == [expected] and rows[0]["median"] == pytest.approx(value)
+
+
+def test_a_goal_beside_empty_hooks(rounds: Any) -> None:
+    """Where empty hooks alone are above a bound, a hundredth more than these is allowed."""
+    names = ["none", "empty", "mprofile:524288:128"]
+    for empty, mine, verdict in ((1.0, 1.005, "held"), (1.0, 1.02, "**missed**"), (1.05, 1.055, "held"),
+                                 (1.05, 1.07, "**missed**")):  # fmt: skip
+        records = [record("a", name, 0, value) for name, value in zip(names, (1.0, empty, mine))]
+        result = {"suite": "overhead", "configurations": names, "missing": {}, "records": records}
+        line = "| mprofile, 512 KiB: time, geometric mean | {:.3f} | {:.3f} | <= 1.01 | {} |".format(mine, empty, verdict)
+        assert line in rounds.goals.table(result)
+    assert rounds.goals.table({"configurations": ["none", "empty"], "records": records}) == []
