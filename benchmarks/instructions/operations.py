@@ -44,6 +44,19 @@ def ring(loops: int) -> None:
         kept[i % 1000] = object()
 
 
+class Made:
+    """What is made in here has a frame of the interpreter's own below it, from 3.13 on, once it is warm."""
+
+    def __init__(self, loops: int) -> None:
+        if loops:
+            ring(loops)
+
+
+def made(loops: int) -> None:
+    for number in [0] * 100 + [loops]:
+        Made(number)
+
+
 def container_ring(loops: int) -> None:
     kept: List[Any] = [None] * 1000
     for i in range(loops):
@@ -91,6 +104,7 @@ def operations(driver: Any) -> List[Operation]:
         Operation("exact: mem realloc, 20 frames", EXACT, driver.RESIZE, depth=20),
         Operation("exact: mem malloc of 10,000, free of all", EXACT, driver.KEEP, loops=(2000, 12000)),
         Operation("exact: object(), 20 frames", EXACT, ring, depth=20, loops=(3000, 9000)),
+        Operation("exact: object() in __init__, 20 frames", EXACT, made, depth=20, loops=(3000, 9000)),
         Operation("exact: dict, lists, tuple, 20 frames", EXACT, container_ring, depth=20, loops=(3000, 9000)),
     ]
     return found

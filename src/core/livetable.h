@@ -125,7 +125,7 @@ MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, str
 }
 
 /* Adds an entry. If its address is there already (a free that no hook saw) the old entry is replaced and handed out.
- * 1: replaced; 0: added; -1: no memory or an address beyond 48 bits. */
+ * 1: replaced; 0: added; -1: no memory. The address has at most 48 bits. */
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         struct mprof_live *replaced);
 /* Frees a place, and moves later entries back. */

@@ -83,8 +83,9 @@ int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thre
                                      struct mprof_walked walked, uint32_t *stack)
 {
     struct mprof_lastwalk *last = &thread->last;
-    if (mprof_unlikely(walked.kept != 0 && thread->epoch != r->epoch)) {
-        last->count = 0; /* what is kept was remembered in vain */
+    /* What is kept may have been remembered in vain, or be gone: a signal handler that allocated since. */
+    if (mprof_unlikely(walked.kept > last->count || (walked.kept != 0 && thread->epoch != r->epoch))) {
+        last->count = 0;
         walked = thread->source->walk(attached, last, thread->frames, thread->max_frames);
     }
     uint32_t count = walked.kept + walked.count;

@@ -175,8 +175,8 @@ int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thre
 MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder *r, struct mprof_thread *thread,
                                                            struct mprof_walked walked, uint32_t *stack)
 {
-    if (mprof_unlikely(walked.kept == 0 || walked.count > 1 || thread->epoch != r->epoch))
-        return false;
+    if (mprof_unlikely(walked.kept - 1 >= thread->last.count || walked.count > 1 || thread->epoch != r->epoch))
+        return false; /* also where nothing was kept */
     uint32_t node = thread->stack[walked.kept - 1].node;
     if (walked.count == 1) {
         struct mprof_rawframe *frame = thread->frames;

@@ -65,7 +65,7 @@ static bool thin(struct mprof_recorder *r, int64_t now)
 {
     struct mprof_arena scratch;
     mprof_arena_init(&scratch, 0);
-    struct casualties c = {r->rate, mprof_arena_get(&scratch, r->live.count * sizeof *c.addresses), 0};
+    struct casualties c = {r->rate, mprof_arena_get(&scratch, (size_t)r->live.count * sizeof *c.addresses), 0};
     if (!c.addresses)
         return false;
     struct expectation e = {r->rate, 0};

@@ -4,8 +4,8 @@
  * WHAT    Five functions that the owner of the recorder supplies: walk the calling thread's stack, and say what a
  *         code address means.
  * WHY     The core knows no Python; its tests pass a fake runtime.
- * LOCKS   walk and count run without the recorder's lock, in the thread whose stack it is. fingerprint, describe and
- *         line run under the recorder's lock, while the code's frame is on the calling thread's stack, so the code is
+ * LOCKS   walk and count run in the thread whose stack it is: walk mostly without the recorder's lock. fingerprint, describe
+ *         and line run under the recorder's lock, while the code's frame is on the calling thread's stack, so the code is
  *         alive. None of them may allocate, block, or change the runtime's state.
  * MEMORY  none. */
 #ifndef MPROF_CORE_SOURCE_H

@@ -44,6 +44,8 @@
 #define MPROF_CPYTHON_FRAMES_H
 
 #include "compat.h"
+
+#include "base/compiler.h"
 #include "core/source.h"
 
 #include <stdbool.h>
@@ -135,12 +137,16 @@ static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uin
         if (!mprof_layout_same(frame))
             break;
         const void *caller = mprof_layout_caller(frame->place);
+        const void *wanted = frame == last->frames ? NULL : frame[-1].place;
+        struct mprof_rawframe skipped; /* frames that are not complete, as a walk skips them */
+        while (mprof_unlikely(caller != wanted) && caller != NULL && !mprof_layout_read(caller, &skipped))
+            caller = mprof_layout_caller(caller);
         if (frame == last->frames) {
             if ((caller != NULL) == last->cut)
                 return true;
             break;
         }
-        if (caller != frame[-1].place)
+        if (caller != wanted)
             break;
     }
     *tried = (uint32_t)(frame - last->frames);

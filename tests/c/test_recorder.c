@@ -291,6 +291,63 @@ static void test_reentrance(void)
     mprof_recorder_stop();
 }
 
+/* A walk that a signal handler interrupts, once it has seen what it may keep: the handler allocates after a clear, with
+ * a stack of its own. */
+static bool interrupt;
+
+static struct mprof_walked interrupted_walk(bool attached, const struct mprof_lastwalk *last,
+                                            struct mprof_rawframe *frames, uint32_t max)
+{
+    struct mprof_walked walked = fake_walk(attached, last, frames, max);
+    if (interrupt) {
+        static struct fake_code handler;
+        uint32_t depth = fake_depth;
+        interrupt = false;
+        handler = fake_code(99, 9, 900);
+        struct mprof_rawframe outermost = fake_frames[0];
+        fake_depth = 0;
+        fake_call(&handler, 2);
+        (void)mprof_recorder_clear();
+        mprof_recorder_add(true, TEST_HEAP + 0x9000, 10);
+        fake_frames[0] = outermost;
+        fake_depth = depth;
+    }
+    return walked;
+}
+
+static void test_interrupted_walk(void)
+{
+    struct mprof_source source = fake_source;
+    source.walk = interrupted_walk;
+    struct mprof_recorder_options options = {
+        .sample_rate = 1, .max_frames = 64, .seeded = true, .seed = 1, .source = &source};
+    static struct fake_code codes[30];
+    fake_depth = 0;
+    if (mprof_recorder_start(&options) != 0)
+        bail("cannot start");
+    for (uint32_t i = 0; i < 30; i++) {
+        codes[i] = fake_code(i, 1, 10 * i);
+        fake_call(&codes[i], 2);
+    }
+    fake_malloc(TEST_HEAP, 100);
+    interrupt = true;
+    fake_malloc(TEST_HEAP + 0x1000, 200);
+    ok(!interrupt && mprof_recorder_valid(), "what was to be kept is walked again");
+    fake_malloc(TEST_HEAP + 0x2000, 300);
+    struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
+    if (!snapshot)
+        bail("no snapshot");
+    uint32_t whole = 0;
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
+        whole +=
+            mprof_snapshot_stacks(snapshot)[i].frames == 30 && mprof_snapshot_stacks(snapshot)[i].inuse.blocks > 1.5;
+    is_uint(whole, 1, "both blocks have the whole stack");
+    is_uint(mprof_snapshot_stack_count(snapshot), 2, "and the handler's its own");
+    mprof_snapshot_decref(snapshot);
+    fake_return(30);
+    mprof_recorder_stop();
+}
+
 /* Once detached threads' states may be freed, their stacks are not walked. */
 static void test_finalizing(void)
 {
@@ -405,6 +462,7 @@ int main(void)
     test_realloc();
     test_reuse();
     test_reentrance();
+    test_interrupted_walk();
     test_finalizing();
     for (uint64_t seed = 1; seed <= 3; seed++)
         test_against_model(1, seed);
