@@ -37,6 +37,8 @@ if can_link address,undefined; then
     forks=tests/py/hazards/test_hazard_08_fork.py
     forked="--deselect $forks::test_hazard_08_multiprocessing_pool_beside_threads"
     forked="$forked --deselect $forks::test_hazard_08_fork_while_other_threads_record"
+    # What the preloaded library of these tests makes fail is what our module calls itself: libasan's functions call instead.
+    shimmed="--deselect tests/py/test_faults_publishing.py"
     hosts=
     for host in forking_server greenlet numpy threads; do
         hosts="$hosts tests/integration/test_$host.py"
@@ -49,7 +51,7 @@ if can_link address,undefined; then
     PYTHONPATH="$PWD/$build/asan-site" TESTS_SANITIZED=1 \
         LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libstdc++.so.6)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        pytest --deselect "$limited" $forked ${PYTEST_ARGS:-tests/py tests/cpython $hosts}
+        pytest --deselect "$limited" $forked $shimmed ${PYTEST_ARGS:-tests/py tests/cpython $hosts}
 else
     missing "the address sanitizer of ${CC:-cc}"
 fi
