@@ -6,6 +6,9 @@ python3.13d, Debian's python3.13-dbg) among them. Each interpreter gets a virtua
 own under the directory given (default build/all); they stay, so the next run is quicker. An interpreter that cannot
 build extensions (no Python.h, no venv) is shown as skipped with the reason. Exit status 1 when one fails or none could
 be tested. Two run at a time where there are two processors: --jobs 1 for one after the other.
+
+Two at a time keep the machine busy, and some tests are about time. So a few that fail are run again once all is done,
+with nothing beside them. If they pass then the table says so, and names them; if not, the interpreter has failed.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SUPPORTED = range(7, 16)
+MOST_AGAIN = 5  # failed tests that are given another chance
 # Not the statistics: those are of the core, which is the same for all.
 DIRECTORIES = ["tests/py", "tests/cpython", "tests/integration"]
 PROBE = """
@@ -99,6 +103,13 @@ def unusable(interpreter: Interpreter) -> Optional[str]:
     return run.stderr.splitlines()[0].partition("mprofile: ")[2].replace(interpreter.path + " ", "", 1)
 
 
+def environment_of(directory: str) -> Dict[str, str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PATH"] = os.path.join(directory, "venv", "bin") + os.pathsep + environment["PATH"]
+    environment["PYTHONNOUSERSITE"] = "1"
+    return environment
+
+
 def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) -> Outcome:
     start = time.monotonic()
     reason = unusable(interpreter)
@@ -107,9 +118,7 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
     os.makedirs(directory, exist_ok=True)
     venv = os.path.join(directory, "venv")
     binaries = os.path.join(venv, "bin")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PATH"] = binaries + os.pathsep + environment["PATH"]
-    environment["PYTHONNOUSERSITE"] = "1"
+    environment = environment_of(directory)
     python = os.path.join(binaries, "python")
     pip = [python, "-m", "pip", "install", "-q"]
     steps = [
@@ -134,6 +143,34 @@ def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) 
                 seconds = time.monotonic() - start
                 return Outcome(interpreter, "FAILED", closing_line(log) + f" (see {log})", seconds, log)
     return Outcome(interpreter, "ok", closing_line(log), time.monotonic() - start)
+
+
+def failed_tests(log: str) -> List[str]:
+    """The tests that failed by pytest's own list of them; none if something else than tests failed."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        found = [re.match(r"(FAILED|ERROR) (.+?)(?: - .*)?$", line.rstrip("\n")) for line in file]
+    tests = [match.group(2) for match in found if match]
+    return tests if all("::" in test for test in tests) else []
+
+
+def run_again(outcome: Outcome) -> Outcome:
+    """The same, or a better one if the tests that failed pass alone."""
+    tests = failed_tests(outcome.log) if outcome.result == "FAILED" else []
+    if not 0 < len(tests) <= MOST_AGAIN:
+        return outcome
+    directory = os.path.dirname(outcome.log)
+    start = time.monotonic()
+    log = os.path.join(directory, "again.txt")
+    command = [os.path.join(directory, "venv", "bin", "pytest"), "-p", "no:cacheprovider", *tests]
+    with open(log, "w", encoding="utf-8") as output:
+        status = subprocess.call(command, cwd=ROOT, env=environment_of(directory), stdout=output,
+                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # fmt: skip
+    seconds = outcome.seconds + time.monotonic() - start
+    if status != 0:
+        print(f"{outcome.interpreter.tag}: FAILED again\n" + failures(log), flush=True)
+        return outcome._replace(seconds=seconds)
+    detail = closing_line(outcome.log) + "; alone they pass: " + ", ".join(tests)
+    return outcome._replace(result="ok", detail=detail, seconds=seconds)
 
 
 def closing_line(log: str) -> str:
@@ -170,6 +207,7 @@ def main() -> int:
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         outcomes = list(pool.map(one, interpreters))
+    outcomes = [run_again(outcome) for outcome in outcomes]
 
     print()
     print(f"{'interpreter':12} {'result':8} {'seconds':>7}  tests")

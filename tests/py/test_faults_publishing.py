@@ -191,7 +191,7 @@ def plain(names: Set[str]) -> Set[str]:
 def test_each_call_fails_once(shim: pathlib.Path, tmp_path: pathlib.Path, rate: int, error: int) -> None:
     count, troubled, seen = run(shim, tmp_path, rate, error, 0, 0)
     assert NEEDED - {"fsync"} <= plain(seen)
-    assert SPARED - {"flock"} <= plain(seen)
+    assert SPARED - {"flock", "lstat"} <= plain(seen)  # whether there is anything to tidy up depends on the moment
     assert 10 < troubled < count
 
 
