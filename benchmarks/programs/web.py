@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -128,6 +129,8 @@ def main(kind: str, requests: int) -> None:
 
         _thread.interrupt_main()
 
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a shell runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         (serve_wsgi if kind == "wsgi" else serve_asgi)(announce)
     except KeyboardInterrupt:
