@@ -13,13 +13,12 @@
  *         that the interpreter pushes for its own use, is not complete: Python
  *         does not show it (sys._getframe() skips it), so the walk skips it.
  *         This file is the only ladder of versions. It includes exactly one
- *         frames_NNN.h, and each of those defines five things:
+ *         frames_NNN.h, and each of those defines four things:
  *
- *           mprof_layout_top()     innermost frame of a thread state, or NULL
- *           mprof_layout_back()    the frame outside a frame, or NULL
- *           mprof_layout_caller()  the same, but for those of the interpreter's own
- *           mprof_layout_read()    code and offset; false if not complete
- *           mprof_layout_same()    whether a frame is as it was read
+ *           mprof_layout_top()   innermost frame of a thread state, or NULL
+ *           mprof_layout_back()  the frame outside a frame, or NULL
+ *           mprof_layout_read()  code and offset; false if not complete
+ *           mprof_layout_same()  whether a frame is as it was read
  *
  *         Nearly all of a stack is as it was when the thread was walked last. A
  *         frame whose address was met then is compared in place, and so is each
@@ -136,11 +135,11 @@ static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uin
     for (;; frame--) {
         if (!mprof_layout_same(frame))
             break;
-        const void *caller = mprof_layout_caller(frame->place);
+        const void *caller = mprof_layout_back(frame->place);
         const void *wanted = frame == last->frames ? NULL : frame[-1].place;
         struct mprof_rawframe skipped; /* frames that are not complete, as a walk skips them */
         while (mprof_unlikely(caller != wanted) && caller != NULL && !mprof_layout_read(caller, &skipped))
-            caller = mprof_layout_caller(caller);
+            caller = mprof_layout_back(caller);
         if (frame == last->frames) {
             if ((caller != NULL) == last->cut)
                 return true;
@@ -180,7 +179,7 @@ static inline struct mprof_walked mprof_frames_walk_on(PyThreadState *ts, const 
         return walked;
     }
     if (last->cut ? walked.count + walked.kept == max : walked.count + walked.kept <= max) {
-        walked.more = last->cut ? mprof_layout_caller(last->frames[0].place) : NULL;
+        walked.more = last->cut ? mprof_layout_back(last->frames[0].place) : NULL;
         return walked;
     }
     /* What fits into `max` frames now ends elsewhere. */

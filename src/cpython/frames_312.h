@@ -40,14 +40,6 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
     return true;
 }
 
-static inline const void *mprof_layout_caller(const void *frame)
-{
-    const _PyInterpreterFrame *f = ((const _PyInterpreterFrame *)frame)->previous;
-    while (f != NULL && f->owner == FRAME_OWNED_BY_CSTACK)
-        f = f->previous;
-    return f;
-}
-
 static inline bool mprof_layout_same(const struct mprof_rawframe *last)
 {
     const _PyInterpreterFrame *f = last->place;

@@ -32,11 +32,6 @@ static inline bool mprof_layout_read(const void *frame, struct mprof_rawframe *o
     return true;
 }
 
-static inline const void *mprof_layout_caller(const void *frame)
-{
-    return mprof_layout_back(frame);
-}
-
 static inline bool mprof_layout_same(const struct mprof_rawframe *last)
 {
     const PyFrameObject *f = last->place;
