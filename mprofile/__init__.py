@@ -15,10 +15,13 @@ The functions and classes of tracemalloc, under the same names, and:
         print(statistic, statistic.size_interval())
 
 With MPROFILERATE in the environment, importing mprofile starts it (mprofile/_environment.py).
+
+A process that only samples needs nothing but the extension module. The classes are loaded when they are first asked
+for, which keeps a third of a megabyte out of each process; exact mode loads them when it starts, so that it does not
+show them.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: that module alone would be a third of what importing this one takes.
 import os as _os
 
 from mprofile._core import (
@@ -34,16 +37,17 @@ from mprofile._core import (
     start,
     stop,
 )
+from mprofile._core import _import as _import_unsampled
 from mprofile._version import __version__
-from mprofile.filters import BaseFilter, DomainFilter, Filter
-from mprofile.recording import start_recording, stop_recording
-from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
-from mprofile.traces import Frame, Trace, Traceback
-from mprofile.traces import _Traces as _Traces  # tracemalloc's snapshots name it in their pickles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any, List, Optional
+
+    from mprofile.filters import BaseFilter, DomainFilter, Filter
+    from mprofile.recording import start_recording, stop_recording
+    from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
+    from mprofile.traces import Frame, Trace, Traceback
 
 __all__ = [
     "BaseFilter",
@@ -73,26 +77,58 @@ __all__ = [
 ]
 
 
-def take_snapshot() -> Snapshot:
+def take_snapshot() -> "Snapshot":
     """Return a Snapshot of the memory in use. RuntimeError if the profiler is not running."""
     if not is_tracing():
         raise RuntimeError("the tracemalloc module must be tracing memory allocations to take a snapshot")
-    return Snapshot(_get_traces(), get_traceback_limit())
+    traces = _get_traces()
+    _load("Snapshot")
+    return Snapshot(traces, get_traceback_limit())
 
 
-def get_object_traceback(obj: object) -> Optional[Traceback]:
+def get_object_traceback(obj: object) -> "Optional[Traceback]":
     """Return the Traceback where ``obj`` was allocated; None if that was not recorded."""
     frames = _get_object_traceback(obj)
-    return None if frames is None else Traceback(frames)
+    if frames is None:
+        return None
+    _load("Traceback")
+    return Traceback(frames)
 
 
-def __getattr__(name: str) -> Any:
+#: Where the names are that are loaded when asked for. tracemalloc's snapshots name _Traces in their pickles.
+_HOMES = {
+    "filters": "BaseFilter DomainFilter Filter",
+    "recording": "start_recording stop_recording",
+    "snapshot": "Snapshot Statistic StatisticDiff read_pprof",
+    "traces": "Frame Trace Traceback _Traces",
+}
+
+
+def _load(name: str) -> "Any":
+    """Return one of those names; from then on it is an attribute like any other."""
+    if name not in globals():
+        for home, names in _HOMES.items():
+            if name in names.split():
+                globals()[name] = getattr(_import_unsampled("mprofile." + home), name)
+    return globals()[name]
+
+
+def __getattr__(name: str) -> "Any":
+    if name in _HOMES:
+        return _import_unsampled("mprofile." + name)
     # tracemalloc has its imports as attributes, and its tests patch this one.
     if name == "linecache":
         import linecache
 
         return linecache
-    raise AttributeError("module {!r} has no attribute {!r}".format(__name__, name))
+    try:
+        return _load(name)
+    except KeyError:
+        raise AttributeError("module {!r} has no attribute {!r}".format(__name__, name)) from None
+
+
+def __dir__() -> "List[str]":
+    return sorted({*globals(), *__all__})
 
 
 if _os.environ.get("MPROFILERATE"):

@@ -49,11 +49,15 @@ static inline void mprof_sieve_remove(union mprof_sieve *sieve, uintptr_t addres
     mprof_tally_remove(&sieve->marks[mprof_sieve_mark(address)]);
 }
 
-/* Everything is watched from here on, or nothing. Others may look meanwhile. */
+/* Everything is watched from here on, or nothing. Others may look meanwhile. What has never been written is no memory
+ * yet, and stays none where it is as it should be. */
 static inline void mprof_sieve_fill(union mprof_sieve *sieve, bool everything)
 {
-    for (uint32_t i = 0; i < MPROF_SIEVE_MARKS / 8; i++)
-        __atomic_store_n(&sieve->words[i], everything ? UINT64_MAX : 0, __ATOMIC_RELAXED);
+    const uint64_t word = everything ? UINT64_MAX : 0;
+    for (uint32_t i = 0; i < MPROF_SIEVE_MARKS / 8; i++) {
+        if (__atomic_load_n(&sieve->words[i], __ATOMIC_RELAXED) != word)
+            __atomic_store_n(&sieve->words[i], word, __ATOMIC_RELAXED);
+    }
 }
 
 #endif

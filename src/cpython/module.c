@@ -139,6 +139,14 @@ static int believe_frames(void)
     return 0;
 }
 
+/* The package's classes, which exact mode would otherwise show as the program's memory when they are first needed. */
+static int load_package(void)
+{
+    PyObject *loaded = PyImport_ImportModule("mprofile.snapshot");
+    Py_XDECREF(loaded);
+    return loaded ? 0 : -1;
+}
+
 static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"max_frames", "sample_rate", "seed", "max_live", NULL};
@@ -172,7 +180,25 @@ static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
         if (PyErr_Occurred())
             return NULL;
     }
-    return believe_frames() == 0 && start(&options, rate) == 0 ? none() : NULL;
+    if (believe_frames() != 0 || (rate <= 1 && load_package() != 0))
+        return NULL;
+    return start(&options, rate) == 0 ? none() : NULL;
+}
+
+PyDoc_STRVAR(
+    import_doc,
+    "_import(name)\n--\n\n"
+    "Import a module of the package and return it; of what this thread allocates meanwhile nothing is sampled.");
+
+/* A block with a record that is resized meanwhile loses it; those of sys.modules and the like, once in a program. */
+static PyObject *core_import(PyObject *module, PyObject *name)
+{
+    uint64_t countdown = mprof_sampler_countdown();
+    (void)module;
+    mprof_sampler_set(MPROF_COUNTDOWN_NEVER);
+    PyObject *imported = PyImport_Import(name);
+    mprof_sampler_set(countdown);
+    return imported;
 }
 
 static PyObject *core_misread_frames(PyObject *module, PyObject *args)
@@ -437,6 +463,7 @@ static int core_exec(PyObject *module)
 
 static PyMethodDef methods[] = {
     {"start", WITH_KEYWORDS(core_start), METH_VARARGS | METH_KEYWORDS, start_doc},
+    {"_import", core_import, METH_O, import_doc},
     {"_misread_frames", core_misread_frames, METH_VARARGS,
      PyDoc_STR("_misread_frames(n): for tests, the next start's look at the stack leaves out its n innermost frames")},
     {"stop", core_stop, METH_NOARGS,

@@ -132,7 +132,7 @@ def test_numbers_of_the_profiler() -> None:
 
 def test_importing_is_light() -> None:
     """Nothing that only some calls need: each of these costs as much as the package itself."""
-    heavy = ["typing", "re", "pickle", "linecache", "fnmatch", "zlib", "tempfile", "collections", "functools", "enum"]
+    heavy = "__future__ typing re pickle linecache fnmatch zlib tempfile collections functools enum".split()
     result = python(
         "-S",
         "-c",
@@ -142,8 +142,38 @@ def test_importing_is_light() -> None:
     )
     assert result.returncode == 0, result.stderr
     loaded = eval(result.stdout)
-    assert "mprofile.snapshot" in loaded
+    assert "mprofile._core" in loaded
+    assert [name for name in loaded if name.startswith("mprofile.")] == ["mprofile._core", "mprofile._version"]
     assert [name for name in heavy if name in loaded] == []
+
+
+LAZY = """
+import sys, mprofile
+names = {names!r}
+assert names <= set(dir(mprofile)), names - set(dir(mprofile))
+mprofile.start(sample_rate={rate})
+first = mprofile.take_snapshot()
+for name in names:
+    getattr(mprofile, name)
+assert mprofile.snapshot.Snapshot is mprofile.Snapshot is type(first)
+try:
+    mprofile.snapshots
+except AttributeError as error:
+    assert "snapshots" in str(error)
+else:
+    assert False
+second = mprofile.take_snapshot()
+changes = second.compare_to(first, "filename")
+shown = [change for change in changes if "mprofile" in change.traceback[0].filename and change.size_diff > 20000]
+assert not shown, shown
+"""
+
+
+@pytest.mark.parametrize("rate", [0, 64])
+def test_what_is_loaded_later_is_not_shown_as_growth(rate: int) -> None:
+    """The classes come when they are first asked for. That is not the program's growth."""
+    result = python("-c", LAZY.format(names=set(mprofile.__all__), rate=rate))
+    assert result.returncode == 0, result.stderr
 
 
 def test_in_the_place_of_tracemalloc() -> None:
