@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 from harness import MEM, OBJ, RAW, isolated, recording
@@ -79,6 +79,60 @@ def test_hazard_07_a_hook_makes_no_objects(rate: int) -> None:
         assert sys.getrefcount(deeper.__code__) == references
         assert collections == []
         gc.callbacks.clear()
+
+
+@pytest.mark.parametrize("rate", EVERYTHING)
+@pytest.mark.parametrize("domain", [RAW, MEM, OBJ])
+@isolated
+def test_hazard_07_a_hook_makes_no_frame_objects(domain: int, rate: int) -> None:
+    """Since 3.11 a frame gets its object when somebody asks for it. Who walks a stack by them makes one for each."""
+    import gc
+
+    import _hazard_below as below
+    import _hazard_mem as mem
+
+    below.install(OBJ)
+
+    def deeper(depth: int, number: int) -> None:
+        if depth:
+            deeper(depth - 1, number)
+        else:
+            mem.churn(domain, 400, number)  # the first that is recorded in these frames
+
+    def made(number: int) -> int:
+        before = below.calls(OBJ)[0]
+        deeper(100, number)
+        return int(below.calls(OBJ)[0] - before)
+
+    gc.collect()
+    gc.disable()
+    with recording(sample_rate=rate):
+        for _ in range(20):
+            made(1)
+        assert made(50) - (50 if domain == OBJ else 0) <= 10
+
+
+@pytest.mark.parametrize("rate", EVERYTHING)
+@pytest.mark.parametrize("environment", [{"PYTHONMALLOC": "debug"}, {}])
+@isolated
+def test_hazard_07_a_list_is_not_seen_while_it_is_resized(rate: int, environment: Dict[str, str]) -> None:
+    """While realloc runs a list points to its old items, which may be gone. Up to 3.11 any object made in between that
+    the collector knows can start a collection, and that visits them."""
+    import gc
+
+    def append(values: List[None], depth: int) -> None:
+        if depth:
+            append(values, depth - 1)
+        else:
+            values.append(None)
+
+    with recording(sample_rate=rate):
+        gc.set_threshold(1)
+        for _ in range(300):
+            values: List[None] = []
+            for _ in range(100):
+                append(values, 5)  # in frames that nothing was recorded in
+            assert values == [None] * 100
 
 
 @pytest.mark.parametrize("rate", EVERYTHING)
