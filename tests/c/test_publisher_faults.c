@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT */
+/* test_publisher_faults.c -- the publisher without a thread to be had, with a disk that hangs, and with a doomed process.
+ *
+ * The linker brings some calls here (--wrap, tests/meson.build): pthread_create fails when told to, write hangs when told
+ * to, and the clock is set forward instead of waiting. */
+#define _GNU_SOURCE
+#include "fake_source.h"
+#include "sanitizer.h"
+#include "tap.h"
+
+#include "base/arena.h"
+#include "base/os.h"
+#include "core/snapshot.h"
+#include "pprof/decode.h"
+#include "publish/publisher.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SECOND INT64_C(1000000000)
+
+static struct fake_code code;
+static char directory[256];
+static char target[300];
+
+#if MPROF_TESTS_TSAN
+/* Forked children of this test start a thread, which the sanitizer forbids unless it is told. */
+const char *__tsan_default_options(void);
+
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
+
+/* ---- the wrapped calls ---- */
+
+static _Atomic int64_t ahead;  /* of the true clock */
+static _Atomic int refusals;   /* so many threads are refused, with */
+static _Atomic int refusal;    /* this errno */
+static _Atomic int attributes; /* so many times there is no memory for a thread's attributes */
+static _Atomic bool hangs;     /* writes do not return */
+static _Atomic bool hanging;   /* one has been called */
+static _Atomic bool forgetful; /* arenas give nothing */
+static _Atomic unsigned asked; /* threads */
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
+int __real_pthread_attr_init(pthread_attr_t *attr);
+int __wrap_pthread_attr_init(pthread_attr_t *attr);
+ssize_t __real_write(int fd, const void *bytes, size_t length);
+ssize_t __wrap_write(int fd, const void *bytes, size_t length);
+int64_t __real_mprof_os_monotonic_ns(void);
+int64_t __wrap_mprof_os_monotonic_ns(void);
+void __real_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
+void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
+void *__real_mprof_arena_get(struct mprof_arena *arena, size_t size);
+void *__wrap_mprof_arena_get(struct mprof_arena *arena, size_t size);
+
+static void pause_ms(unsigned ms)
+{
+    usleep(ms * 1000);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument)
+{
+    atomic_fetch_add(&asked, 1);
+    if (atomic_load(&refusals) > 0) {
+        atomic_fetch_sub(&refusals, 1);
+        return atomic_load(&refusal);
+    }
+    return __real_pthread_create(thread, attr, run, argument);
+}
+
+int __wrap_pthread_attr_init(pthread_attr_t *attr)
+{
+    if (atomic_load(&attributes) > 0) {
+        atomic_fetch_sub(&attributes, 1);
+        return ENOMEM;
+    }
+    return __real_pthread_attr_init(attr);
+}
+
+ssize_t __wrap_write(int fd, const void *bytes, size_t length)
+{
+    while (atomic_load(&hangs)) {
+        atomic_store(&hanging, true);
+        pause_ms(1);
+    }
+    atomic_store(&hanging, false);
+    return __real_write(fd, bytes, length);
+}
+
+int64_t __wrap_mprof_os_monotonic_ns(void)
+{
+    return __real_mprof_os_monotonic_ns() + atomic_load(&ahead);
+}
+
+/* Looks at the clock often, for it may have been set forward. */
+void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
+{
+    __real_mprof_os_wait_for(word, expected, ns < SECOND / 200 ? ns : SECOND / 200);
+}
+
+void *__wrap_mprof_arena_get(struct mprof_arena *arena, size_t size)
+{
+    return atomic_load(&forgetful) ? NULL : __real_mprof_arena_get(arena, size);
+}
+
+static void refuse_threads(int count, int error)
+{
+    atomic_store(&refusal, error);
+    atomic_store(&refusals, count);
+}
+
+static void set_forward(int64_t seconds)
+{
+    atomic_fetch_add(&ahead, seconds * SECOND);
+}
+
+/* ---- helpers ---- */
+
+static int start_with(int64_t every_ns, struct mprof_file_failure *failure)
+{
+    static const char comments[] = "mprofile: command=a test";
+    const struct mprof_publisher_options options = {
+        .publication = {.target = target, .comments = comments, .comments_size = sizeof comments},
+        .every_ns = every_ns,
+        .growth = 0.1,
+    };
+    return mprof_publisher_start(&options, failure);
+}
+
+static int start_publisher(int64_t every_ns)
+{
+    struct mprof_file_failure failure;
+    return start_with(every_ns, &failure);
+}
+
+static struct mprof_publisher_info info(void)
+{
+    struct mprof_publisher_info info;
+    mprof_publisher_info(&info);
+    return info;
+}
+
+/* Waits, 20 s at most, for a condition. */
+#define AWAIT(condition)                                                                                               \
+    do {                                                                                                               \
+        for (int tries = 0; tries < 4000 && !(condition); tries++)                                                     \
+            pause_ms(5);                                                                                               \
+    } while (0)
+
+static bool published(uint64_t publications)
+{
+    AWAIT(info().publications >= publications);
+    return info().publications >= publications;
+}
+
+static bool failed(uint64_t failures)
+{
+    AWAIT(info().failures >= failures);
+    return info().failures >= failures;
+}
+
+/* Bytes in use by the profile at the target; -1: not there, or damaged. *final: says that it is the last. */
+static double bytes_in_target(bool *final)
+{
+    char command[400];
+    snprintf(command, sizeof command, "gzip -cdf '%s'", target);
+    FILE *stream = access(target, R_OK) == 0 ? popen(command, "re") : NULL;
+    if (!stream)
+        return -1;
+    size_t room = 1 << 20;
+    unsigned char *bytes = malloc(room);
+    size_t length = fread(bytes, 1, room, stream);
+    struct mprof_snapshot *snapshot = NULL;
+    struct mprof_decode_error error;
+    double sum = -1;
+    if (pclose(stream) == 0 && mprof_pprof_decode(bytes, length, &snapshot, &error) == 0) {
+        sum = 0;
+        for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
+            sum += mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
+        *final = false;
+        for (uint32_t i = 0; i < mprof_snapshot_comment_count(snapshot); i++) {
+            size_t size;
+            const char *comment = mprof_snapshot_string(snapshot, mprof_snapshot_comment(snapshot, i), &size);
+            *final = *final || (size == 21 && memcmp(comment, "mprofile: state=final", 21) == 0);
+        }
+        mprof_snapshot_decref(snapshot);
+    }
+    free(bytes);
+    return sum;
+}
+
+static void remove_files(void)
+{
+    char path[600];
+    DIR *stream = opendir(directory);
+    for (struct dirent *entry; stream && (entry = readdir(stream));) {
+        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        if (strlen(entry->d_name) > 2)
+            unlink(path);
+    }
+    closedir(stream);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status = -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static pid_t child(void)
+{
+    pid_t pid = fork();
+    if (pid < 0)
+        bail("cannot fork");
+    if (pid == 0)
+        alarm(60);
+    return pid;
+}
+
+static void begin(void)
+{
+    fake_start(1, 8, 1, 0);
+    fake_malloc(0x1000, 5000);
+}
+
+static void end(void)
+{
+    mprof_recorder_stop();
+    remove_files();
+}
+
+/* ---- no thread ---- */
+
+static void test_no_thread(void)
+{
+    struct mprof_file_failure failure;
+    begin();
+    refuse_threads(1, EAGAIN);
+    is_int(start_with(SECOND, &failure), MPROF_PUBLISHER_NO_THREAD, "no thread to be had");
+    ok(failure.error == EAGAIN && strcmp(failure.call, "pthread_create") == 0, "start says why");
+    ok(!info().running, "nothing runs");
+    is_int(mprof_publisher_stop(SECOND), 1, "there is none to stop");
+
+    atomic_store(&attributes, 1);
+    is_int(start_with(SECOND, &failure), MPROF_PUBLISHER_NO_THREAD, "no memory for its attributes");
+    is_int(failure.error, ENOMEM, "start says so");
+
+    atomic_store(&forgetful, true);
+    is_int(start_with(SECOND, &failure), MPROF_PUBLISHER_NO_THREAD, "no memory for the comments");
+    is_int(failure.error, ENOMEM, "start says so");
+    atomic_store(&forgetful, false);
+
+    refuse_threads(1, EINVAL);
+    unsigned before = atomic_load(&asked);
+    is_int(start_publisher(SECOND), 0, "a stack that is too small for this program: another size does");
+    is_uint(atomic_load(&asked) - before, 2, "by a second try");
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "it publishes and stops");
+    end();
+}
+
+static void test_no_thread_after_a_fork(void)
+{
+    bool final;
+    begin();
+    start_publisher(3600 * SECOND);
+    mprof_publisher_pause();
+    refuse_threads(1, EAGAIN);
+    mprof_publisher_resume();
+    is_int(atomic_load(&refusals), 0, "no thread to be had after a pause");
+    fake_malloc(0x2000, 50 << 20);
+    pause_ms(50);
+    is_uint(info().publications, 1, "nothing is published");
+    mprof_publisher_pause();
+    mprof_publisher_resume();
+    fake_malloc(0x3000, 80 << 20);
+    ok(published(2), "the next resume tries again");
+
+    mprof_publisher_pause();
+    refuse_threads(2, EAGAIN);
+    mprof_publisher_resume();
+    is_int(mprof_publisher_stop(20 * SECOND), 1, "none to stop if there is no thread at the end either");
+    is_int(start_publisher(3600 * SECOND), 0, "another start");
+
+    mprof_publisher_pause();
+    pid_t pid = child();
+    if (pid == 0) {
+        refuse_threads(1, EAGAIN);
+        mprof_publisher_adopt();
+        _exit(!info().running && mprof_publisher_stop(20 * SECOND) == 1 && start_publisher(SECOND) == 0 ? 0 : 1);
+    }
+    mprof_publisher_resume();
+    is_int(wait_for(pid), 0, "a child without a thread publishes nothing, and may start anew");
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "the parent stops");
+    ok(bytes_in_target(&final) == 5000 + (130 << 20) && final, "with everything in its file");
+    end();
+}
+
+/* ---- a disk that hangs ---- */
+
+static void hang(void)
+{
+    atomic_store(&hanging, false);
+    atomic_store(&hangs, true);
+}
+
+static bool is_hanging(void)
+{
+    AWAIT(atomic_load(&hanging));
+    return atomic_load(&hanging);
+}
+
+static void *set_forward_when_it_hangs(void *seconds)
+{
+    (void)is_hanging();
+    set_forward((intptr_t)seconds);
+    return NULL;
+}
+
+static void test_start_hangs(void)
+{
+    struct mprof_file_failure failure;
+    pthread_t thread;
+    begin();
+    hang();
+    __real_pthread_create(&thread, NULL, set_forward_when_it_hangs, (void *)(intptr_t)31);
+    is_int(start_with(SECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile takes more than half a minute");
+    ok(failure.error == ETIMEDOUT && strcmp(failure.call, "write") == 0, "start says so");
+    pthread_join(thread, NULL);
+    ok(info().running, "the publisher is there");
+    atomic_store(&hangs, false);
+    ok(published(1), "and publishes when the disk is back");
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "it stops");
+    end();
+}
+
+static void test_pause_hangs(void)
+{
+    bool final;
+    begin();
+    start_publisher(3600 * SECOND);
+    hang();
+    fake_malloc(0x2000, 50 << 20);
+    ok(is_hanging(), "it is writing");
+    int64_t before = __real_mprof_os_monotonic_ns();
+    mprof_publisher_pause();
+    int64_t lasted = __real_mprof_os_monotonic_ns() - before;
+    ok(lasted >= SECOND / 10 && lasted < 20 * SECOND, "a pause does not wait for a disk that hangs");
+    /* The sanitizer does not let a child make a thread where its parent's was. */
+    pid_t pid = MPROF_TESTS_TSAN ? -1 : child();
+    if (pid == 0) {
+        atomic_store(&hangs, false);
+        mprof_publisher_adopt();
+        fake_malloc(0x3000, 100 << 20);
+        _exit(published(1) && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
+    }
+    unsigned threads = atomic_load(&asked);
+    mprof_publisher_resume();
+    is_uint(atomic_load(&asked), threads, "the thread is still the same after it");
+    if (pid < 0)
+        skip(1, "the thread sanitizer");
+    else
+        is_int(wait_for(pid), 0, "the child has a thread of its own");
+    atomic_store(&hangs, false);
+    ok(published(2), "what hung is published");
+    fake_malloc(0x3000, 80 << 20);
+    ok(published(3), "and what came later");
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "it stops");
+    ok(bytes_in_target(&final) == 5000 + (130 << 20) && final, "with everything in its file");
+    end();
+}
+
+static void test_stop_hangs(void)
+{
+    bool final;
+    begin();
+    start_publisher(3600 * SECOND);
+    hang();
+    is_int(mprof_publisher_stop(SECOND / 20), -2, "stop does not wait longer than asked");
+    ok(!info().running && !info().complete, "info");
+    is_int(start_publisher(SECOND), MPROF_PUBLISHER_ACTIVE, "while the lost thread lives there is no other");
+    is_int(mprof_publisher_stop(SECOND), 1, "nor one to stop");
+    ok(is_hanging(), "it is writing");
+    pid_t pid = child();
+    if (pid == 0) {
+        atomic_store(&hangs, false);
+        _exit(start_publisher(SECOND) == 0 && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a child has not got the lost thread, and starts one");
+    atomic_store(&hangs, false);
+    int started;
+    AWAIT((started = start_publisher(3600 * SECOND)) == 0);
+    is_int(started, 0, "when it has ended there is room for another");
+    fake_malloc(0x2000, 1000);
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "which stops");
+    ok(bytes_in_target(&final) == 6000 && final, "with everything in its file");
+    end();
+}
+
+/* ---- retries ---- */
+
+/* That nothing happens cannot be waited for: a tenth of a second is 20 looks at the clock. */
+static void test_retries(void)
+{
+    struct mprof_file_failure failure;
+    begin();
+    int saved = dup(STDERR_FILENO);
+    int sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(sink, STDERR_FILENO);
+    mprof_file_fail(1, EROFS);
+    is_int(start_with(40 * SECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile cannot be written");
+    mprof_file_fail(1, EDQUOT);
+    set_forward(39);
+    pause_ms(100);
+    is_uint(info().failures, 1, "the next attempt is not before its time");
+    set_forward(2);
+    ok(failed(2), "and fails");
+    mprof_file_fail(1, EDQUOT);
+    set_forward(58);
+    pause_ms(100);
+    is_uint(info().failures, 2, "the next waits for a minute, not for twice the time");
+    set_forward(3);
+    ok(failed(3), "and fails");
+    mprof_file_fail(0, 0);
+    set_forward(61);
+    ok(published(1), "a minute is the longest");
+    fake_malloc(0x2000, 1000);
+    set_forward(41);
+    ok(published(2), "after a success the time is as it was");
+    mprof_file_fail(1, EIO);
+    is_int(mprof_publisher_stop(20 * SECOND), -1, "the last profile cannot be written");
+    ok(!info().complete && info().failure.error == EIO, "which info tells");
+    mprof_file_fail(0, 0);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(sink);
+    end();
+}
+
+/* ---- doom ---- */
+
+static void test_doom(void)
+{
+    bool final = false;
+    begin();
+    pid_t pid = child();
+    if (pid == 0) {
+        signal(SIGTERM, SIG_IGN);
+        start_publisher(3600 * SECOND);
+        fake_malloc(0x2000, 1000);
+        mprof_publisher_doom(SIGTERM);
+        pause_ms(100);
+        set_forward(2);
+        pause_ms(50000);
+        _exit(1);
+    }
+    is_int(wait_for(pid), 1000 + SIGTERM, "after a second of grace the process ends, though it ignores the signal");
+    ok(bytes_in_target(&final) == 6000 && final, "and its last profile has everything");
+    remove_files();
+
+    pid = child();
+    if (pid == 0) {
+        start_publisher(3600 * SECOND);
+        mprof_publisher_doom(SIGTERM);
+        pause_ms(20);
+        mprof_publisher_spare();
+        set_forward(2);
+        pause_ms(100);
+        fake_malloc(0x2000, 50 << 20);
+        _exit(published(2) && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a process that is spared goes on, and so does its publisher");
+
+    pid = child();
+    if (pid == 0) {
+        start_publisher(3600 * SECOND);
+        hang();
+        mprof_publisher_doom(SIGTERM);
+        pause_ms(20);
+        set_forward(2);
+        if (!is_hanging())
+            _exit(2);
+        mprof_publisher_spare();
+        atomic_store(&hangs, false);
+        _exit(published(2) && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "also when it is spared while its last profile is being written");
+
+    pid = child();
+    if (pid == 0) {
+        start_publisher(3600 * SECOND);
+        mprof_publisher_doom(SIGTERM);
+        _exit(mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
+    }
+    is_int(wait_for(pid), 0, "a process that stops the publisher meanwhile ends by itself");
+    end();
+}
+
+/* ---- what is left by others ---- */
+
+static void touch(const char *stem, char path[600])
+{
+    snprintf(path, 600, "%s/.%s.2147483000.0123456789abcdef.tmp", directory, stem);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        bail("cannot make %s", path);
+    close(fd);
+}
+
+/* Temporary files of a process that is gone, by the name of the file that it was writing. */
+static void test_left_behind(void)
+{
+    static const struct {
+        const char *stem;
+        bool ours;
+    } files[] = {
+        {"heap.pb.gz", true},
+        {"heap.77.pb.gz", true},
+        {"heap.4194304.pb.gz", true},
+        {"hea", false},
+        {"heap", false},
+        {"heap.", false},
+        {"heap2.pb.gz", false},
+        {"heap.pb", false},
+        {"heap.7x.pb.gz", false},
+        {"heap.077.pb.gz", false},
+        {"heap.77", false},
+        {"heap.77.pprof", false},
+        {"other.pb.gz", false},
+        {"heap.12345678901.pb.gz", false},
+        {"heap.77.pb.gz.old", false},
+        {"heap..pb.gz", false},
+        {"heap.-1.pb.gz", false},
+        {"20240229T235959.999Z.4711.pb.gz", false},
+    };
+    enum { COUNT = sizeof files / sizeof *files };
+    char paths[COUNT][600];
+    begin();
+    for (size_t i = 0; i < COUNT; i++)
+        touch(files[i].stem, paths[i]);
+    is_int(start_publisher(SECOND), 0, "start");
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "stop");
+    for (size_t i = 0; i < COUNT; i++)
+        ok((access(paths[i], F_OK) != 0) == files[i].ours, "%s: %s", files[i].stem, files[i].ours ? "gone" : "stays");
+    end();
+}
+
+int main(void)
+{
+    const char *below = getenv("TMPDIR");
+    snprintf(directory, sizeof directory, "%s/publisher-XXXXXX", below ? below : "/tmp");
+    if (!mkdtemp(directory))
+        bail("cannot make a directory %s", directory);
+    snprintf(target, sizeof target, "%s/heap.pb.gz", directory);
+    code = fake_code(1, 1, 1);
+    fake_call(&code, 2);
+    test_no_thread();
+    test_no_thread_after_a_fork();
+    test_start_hangs();
+    test_pause_hangs();
+    test_stop_hangs();
+    test_retries();
+    test_doom();
+    test_left_behind();
+    rmdir(directory);
+    return done();
+}
