@@ -4,12 +4,14 @@
 WRITING To a temporary file beside the target, which is synced and renamed over it. A profile may hold names from the
         program, so only its owner can read it. The temporary file is created anew (O_EXCL), so nobody can have put a
         link in its place; a link that stands at the target is replaced, not followed. What is not a regular file
-        (a pipe, /dev/stdout) is written to as it is.
-READING A few kilobytes of gzip can stand for gigabytes: decompression stops at the limit.
+        (a pipe, /dev/stdout) is written to as it is, but not one that somebody else has planted.
+READING A few kilobytes of gzip can stand for gigabytes, and a few megabytes for a hundred thousand members:
+        decompression stops at the limit, and takes time in proportion.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -19,9 +21,14 @@ if TYPE_CHECKING:
 
     StrPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
-__all__ = ["compress", "name_of", "read_file", "write_file"]
+__all__ = ["compress", "is_file_name", "name_of", "read_file", "write_file"]
 
+#: Bytes given to zlib, and taken from it, at a time.
+_PIECE = 4 << 10
 _STEP = 1 << 20
+
+#: Directories below /dev that anybody may write to.
+_SHARED = ("/dev/shm/", "/dev/mqueue/")
 
 
 def name_of(path_or_file: Any) -> str:
@@ -47,24 +54,47 @@ def write_file(path_or_file: Union[StrPath, IO[bytes]], data: bytes) -> None:
         return
     path = os.fsdecode(path_or_file)
     try:
-        if _is_stream(path):
-            with open(path, "wb") as file:
-                file.write(data)
-        else:
+        if is_file_name(path):
             _replace(path, data)
+        else:
+            with _open_stream(path) as file:
+                file.write(data)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, path) from None
 
 
-def _is_stream(path: str) -> bool:
-    """Whether the path is something to write into, not to put a new file at."""
-    if os.path.abspath(path).startswith(("/dev/", "/proc/")):
-        return os.path.exists(path)
+def _is_the_systems(path: str) -> bool:
+    """Whether the path leads through the system's own links, such as /dev/stdout, which are to be followed."""
+    absolute = os.path.abspath(path)
+    return absolute.startswith(("/dev/", "/proc/")) and not absolute.startswith(_SHARED)
+
+
+def is_file_name(path: StrPath) -> bool:
+    """Whether a file can be put at a path, in place of what is there. Else it is something to write into."""
+    name = os.fsdecode(path)
+    if _is_the_systems(name):
+        return not os.path.exists(name)
     try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
+        mode = os.lstat(name).st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+
+def _open_stream(path: str) -> IO[bytes]:
+    """Open a pipe or a device to write into. OSError if it has become a link or a file meanwhile, or if it is in a
+    directory that all share, such as /tmp, and somebody else has put it there to be sent what is written."""
+    if _is_the_systems(path):
+        return open(path, "wb")
+    directory = os.stat(os.path.dirname(os.path.abspath(path)))
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    status = os.fstat(descriptor)
+    shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & stat.S_IWOTH
+    foreign = shared and status.st_uid not in (os.geteuid(), directory.st_uid)
+    if foreign or stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return os.fdopen(descriptor, "wb")
 
 
 def _replace(path: str, data: bytes) -> None:
@@ -109,26 +139,39 @@ def read_file(path_or_file: Union[StrPath, IO[bytes]], limit: int) -> bytes:
 
 
 def _decompress(path_or_file: Any, data: bytes, limit: int) -> bytes:
+    """What is in the members of a gzip file; zeros may follow each. In time linear in what goes in and comes out:
+    what a member leaves is copied, so it is given little at a time."""
+    import io
     import zlib
 
-    parts = []
+    out = io.BytesIO()
     room = limit
-    rest = data
-    while rest.strip(b"\0"):  # a gzip file is one member or more; zeros may follow the last
-        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        while not stream.eof:
-            try:
-                part = stream.decompress(rest, min(room + 1, _STEP))
-            except zlib.error as error:
-                raise ValueError("%s: damaged gzip: %s" % (name_of(path_or_file), error)) from None
-            rest = stream.unconsumed_tail
-            room -= len(part)
-            if room < 0:
-                raise ValueError(
-                    "%s: larger than the limit of %d bytes when decompressed" % (name_of(path_or_file), limit)
-                )
-            if not part and not rest and not stream.eof:
-                raise ValueError("%s: damaged gzip: it ends too early" % name_of(path_or_file))
-            parts.append(part)
-        rest = stream.unused_data
-    return b"".join(parts)
+    stream: Any = None
+    rest = b""
+    position = 0
+    while True:
+        if not rest:
+            rest = data[position : position + _PIECE]
+            position += len(rest)
+        if stream is None:
+            rest = rest.lstrip(b"\0")
+            if not rest and position >= len(data):
+                return out.getvalue()
+            if not rest:
+                continue
+            stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            part = stream.decompress(rest, min(room + 1, _STEP))
+        except zlib.error as error:
+            raise ValueError("%s: damaged gzip: %s" % (name_of(path_or_file), error)) from None
+        room -= len(part)
+        if room < 0:
+            raise ValueError("%s: larger than the limit of %d bytes when decompressed" % (name_of(path_or_file), limit))
+        out.write(part)
+        if stream.eof:
+            rest = stream.unused_data
+            stream = None
+            continue
+        rest = stream.unconsumed_tail
+        if not part and not rest and position >= len(data):
+            raise ValueError("%s: damaged gzip: it ends too early" % name_of(path_or_file))

@@ -107,7 +107,7 @@ def heap_history(comments: Iterable[str]) -> List[Tuple[float, int, int]]:
     """Return heap and resident memory over time from the comments of a profile.
 
     A list of tuples (time, heap, resident): seconds since 1970; bytes of heap in use and bytes resident, in whole KiB.
-    Empty if the profile was not recorded so.
+    Empty if the profile was not recorded so. ValueError if what it holds is no history.
     """
     prefix = "mprofile: history="
     points = []
@@ -139,6 +139,8 @@ def begin(
     child: write into the file of a child of the process that ``path`` belongs to. Errors as for start_recording(),
     but for OSError.
     """
+    from mprofile._files import is_file_name
+
     target = os.path.abspath(os.fsencode(path))
     if not LEAST_EVERY <= every <= MOST_EVERY:
         raise ValueError("every must be from %g to %g seconds, not %r" % (LEAST_EVERY, MOST_EVERY, every))
@@ -156,19 +158,6 @@ def begin(
     if not is_recording():  # else the next line raises, and the end of this interpreter shall not be the recording's
         _register()
     return _core._start_recording(target, every, growth, text, directory, history_size, child)
-
-
-def is_file_name(path: bytes) -> bool:
-    """Whether a file can be put at a path, in place of what is there."""
-    import stat
-
-    if path.startswith((b"/dev/", b"/proc/")):
-        return not os.path.exists(path)
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return True
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
 def describe(command: Optional[str] = None) -> List[str]:

@@ -264,12 +264,14 @@ class Snapshot:
     def dump(self, filename: StrPath) -> None:
         """Write the snapshot into a file, as a pickle. Attributes added to the snapshot are kept.
 
-        For files that others read, write_pprof() is the better form.
+        For files that others read, write_pprof() is the better form. As there, the file is readable and writable by
+        its owner only, and appears whole or not at all.
         """
         import pickle
 
-        with open(filename, "wb") as file:
-            pickle.dump(self, file, pickle.HIGHEST_PROTOCOL)
+        from mprofile._files import write_file
+
+        write_file(filename, pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
 
     @staticmethod
     def load(filename: StrPath) -> Snapshot:

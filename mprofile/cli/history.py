@@ -49,7 +49,8 @@ def check_pair(parser: Parser, files: Sequence[str], what: str) -> None:
 
 
 def listed(directory: str) -> Dict[int, List[Tuple[float, str]]]:
-    """The profiles of a directory by process: (seconds since 1970, path), sorted. OSError."""
+    """The profiles of a directory by process: (seconds since 1970, path), sorted. What is no regular file is passed
+    over: to open a pipe could take for ever. OSError."""
     found: Dict[int, List[Tuple[float, str]]] = {}
     for name in sorted(os.listdir(directory)):
         match = _NAME.fullmatch(name)
@@ -59,7 +60,9 @@ def listed(directory: str) -> Dict[int, List[Tuple[float, str]]]:
             time = datetime.datetime.strptime(match.group(1) + "+0000", "%Y%m%dT%H%M%S.%f%z")
         except ValueError:
             continue
-        found.setdefault(int(match.group(2)), []).append((time.timestamp(), os.path.join(directory, name)))
+        path = os.path.join(directory, name)
+        if os.path.isfile(path) and not os.path.islink(path):
+            found.setdefault(int(match.group(2)), []).append((time.timestamp(), path))
     return found
 
 

@@ -32,6 +32,7 @@ from typing import Any, Dict, List, Optional
 import mprofile
 from mprofile import _core, recording
 from mprofile._autostart import ANONYMOUS, NAMES, variables
+from mprofile._files import is_file_name
 from mprofile.profile import Profile
 from mprofile.reports import table
 
@@ -47,7 +48,7 @@ class Session:
         self.settings = settings
         self.pid = os.getpid()
         self.started = time.time()
-        self.recorded = recording.is_file_name(os.fsencode(self.output))
+        self.recorded = is_file_name(self.output)
         self.writing = False
         self.done = False
         self.terminated = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from mprofile.profile import Profile
-from mprofile.recording import heap_history
+from mprofile.reports import facts
 from mprofile.reports.growth import Key, key_of
 from mprofile.reports.head import sampling
 from mprofile.reports.names import format_size, printable, recorded, short, size_range
@@ -83,7 +83,7 @@ class View(NamedTuple):
             meta["sample_rate"] <= 1,
             sampling(profile),
             notes,
-            heap_history(profile.comments),
+            facts.history(profile),
             meta["time_ns"] / 1e9,
         )
 
