@@ -201,6 +201,74 @@ def test_a_server_whose_workers_are_killed(way: str, tmp_path: pathlib.Path) -> 
     assert "hold" not in recorded_functions(Profile.read(str(first)))
 
 
+#: Not among what the tests require, since pip compiles it: for minutes, and not with each interpreter.
+UWSGI = os.path.join(os.path.dirname(sys.executable), "uwsgi")
+
+
+@pytest.mark.skipif(not os.path.exists(UWSGI), reason="needs uWSGI (pip install uwsgi, which compiles it)")
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not-told"])
+def test_a_server_in_c_that_forks(told: bool, threads: int, tmp_path: pathlib.Path) -> None:
+    """uWSGI embeds Python and forks in C. Python hears of that only if uWSGI is asked to tell it.
+
+    Where it does not hear of it the workers write no profile, which docs/recording.md says. They must work all the
+    same, with a recording that they inherit and whose thread is not there.
+    """
+    (tmp_path / "served.py").write_text(APPLICATION)
+    log = tmp_path / "log.txt"
+    _, variables = started_by("environment", tmp_path)
+    words = [UWSGI, "--master", "--processes", "3", "--http-socket", "127.0.0.1:0", "--need-app", "--die-on-term"]
+    words += ["--threads", str(threads)]
+    words += ["--logto", str(log), "--disable-logging", "--virtualenv", sys.prefix, "--module", "served"]
+    if told:
+        words += ["--py-call-uwsgi-fork-hooks"]
+
+    def logged(pattern: str) -> List[str]:
+        return re.findall(pattern, log.read_text()) if log.exists() else []
+
+    def workers() -> List[int]:
+        return [int(pid) for pid in logged(r"awned uWSGI worker \d+ \((?:new )?pid: (\d+)")]
+
+    def holds(worker: int) -> bool:
+        path = tmp_path / "heap.{}.pb.gz".format(worker)
+        return path.exists() and "hold" in recorded_functions(Profile.read(str(path)))
+
+    with running(words, tmp_path, **variables) as process:
+        wait_until("three workers", lambda: len(workers()) == 3 or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        load = Load(int(logged(r"bound to TCP address 127\.0\.0\.1:(\d+)")[0]))
+        try:
+            ends: Dict[int, int] = {}
+            for number in (signal.SIGKILL, signal.SIGHUP, signal.SIGKILL, signal.SIGHUP):
+                before = len(workers())
+                victim = min(set(workers()) - set(ends))
+                answered = load.right.count(victim) + 20
+                wait_until("answers of the worker", lambda: load.right.count(victim) > answered)  # noqa: B023
+                if told:
+                    wait_until("the worker's profile of its answers", lambda: holds(victim))  # noqa: B023
+                os.kill(victim, number)
+                ends[victim] = number
+                wait_until("another worker", lambda: len(workers()) > before)  # noqa: B023
+            left = set(workers()) - set(ends)
+            wait_until("answers of all", lambda: left <= set(load.right) and (not told or all(map(holds, left))))
+        finally:
+            load.end()
+        process.send_signal(signal.SIGTERM)
+        text, _ = output(process, 60)
+    assert process.returncode in (0, -signal.SIGTERM), text + log.read_text()
+
+    assert load.wrong == []
+    assert len(load.missing) <= threads * list(ends.values()).count(signal.SIGKILL), load.missing
+    assert len(workers()) == 7
+    found = profiles(tmp_path)
+    assert "hold" not in recorded_functions(found[process.pid])
+    assert set(found) == ({process.pid, *workers()} if told else {process.pid})
+    for pid in workers() if told else ():
+        assert "hold" in recorded_functions(found[pid]), pid
+        assert found[pid].totals().inuse.bytes > BLOCK
+        assert comments(found[pid])["state"] == ("running" if ends.get(pid) == signal.SIGKILL else "final")
+
+
 # ---- a queue's workers ----
 
 TASKS = """
