@@ -45,8 +45,9 @@ WAYS: Dict[str, Dict[str, str]] = {
     "recorded": {"MPROFILE_RECORD": "heap.pb.gz", "MPROFILE_RECORD_RATE": "4096", "MPROFILE_RECORD_EVERY": "0.1"},
 }
 
-#: The test that stands for the process itself: how it ended.
+#: The tests that stand for the process itself, how it ended, and for what unittest counted.
 PROCESS = "(the process)"
+SUM = "(the sum)"
 
 Results = Dict[str, str]
 
@@ -116,6 +117,32 @@ class Place:
                 raise SystemExit("{}: whether the profiler runs is {}, not {}".format(way, told, started))
         return output(self.python, "-I", "-c", "import mprofile; print(mprofile.__version__)")
 
+    def installed(self, project: str) -> str:
+        code = (
+            "import sys\n"
+            "try: import importlib.metadata as m\n"
+            "except ImportError: import importlib_metadata as m\n"
+            "print(m.version(sys.argv[1]))"
+        )
+        return output(self.python, "-I", "-c", code, project)
+
+    def source(self, project: str) -> str:
+        """The directory with what the project released, of the version that is installed: its tests are there."""
+        release = "{}=={}".format(project, self.installed(project))
+        path = os.path.join(self.directory, "sources", release)
+        if not os.path.isdir(path):
+            place = tempfile.mkdtemp(prefix="s", dir=self.directory)
+            try:
+                words = ["-m", "pip", "--disable-pip-version-check", "download", "-q", "--no-deps"]
+                words += ["--no-binary", project, "-d", place, release]
+                subprocess.check_call([self.python, *words], cwd=place, env=clean_environment())
+                shutil.unpack_archive(os.path.join(place, os.listdir(place)[0]), os.path.join(place, "in"))
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.rename(os.path.join(place, "in", os.listdir(os.path.join(place, "in"))[0]), path)
+            finally:
+                shutil.rmtree(place)
+        return path
+
     def cpython_files(self, everything: bool) -> List[str]:
         code = (
             "import sys, importlib.util as u\n"
@@ -157,7 +184,8 @@ def verbose(path: str) -> Results:
         r"^(test\w*) \(([\w.]+)\)(?:\n[^\n]*?)?[^\n]*? \.\.\. (?:.*?\n)??(ok|FAIL|ERROR|skipped)\b", text, re.M
     )
     results = {"{}.{}".format(owner, name): result for name, owner, result in found}
-    results["(the sum)"] = ", ".join(re.findall(r"^(?:Ran \d+ tests|OK|FAILED)(?: \(.*\))?", text, re.M)) or "absent"
+    results.update(re.findall(r"^(Doctest: [\w.]+) \.\.\. (ok|FAIL|ERROR)\b", text, re.M))
+    results[SUM] = ", ".join(re.findall(r"^(?:Ran \d+ tests|OK|FAILED)(?: \(.*\))?", text, re.M)) or "absent"
     return results
 
 
@@ -168,9 +196,12 @@ def command(python: str, unit: suites.Unit, report: str, only: Optional[List[str
             # junit has "test.test_gc.GCTests.test_x", or a docstring, or a docstring's first line in brackets
             words += ["-m", re.split(r"[\s:]+", test)[0]]
         return words
-    if unit.kind == "unittest":
-        return [python, *unit.words]
-    words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=" + report]
+    if unit.kind in ("unittest", "doctest"):
+        words = [python, *unit.words]
+        for test in only or ():
+            words += ["-k", test.rpartition(".")[2]]
+        return words
+    words = [python, *unit.flags, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=" + report]
     words += unit.words
     if only:
         words += ["-k", " or ".join(sorted({re.split(r"[\[:]", test.rpartition("::")[2])[0] for test in only}))]
@@ -201,12 +232,17 @@ def run_in(work: str, place: Place, unit: suites.Unit, way: str, only: Optional[
     environment.update(WAYS[way])
     if "MPROFILE_RECORD" in environment:
         environment["MPROFILE_RECORD"] = os.path.join(work, environment["MPROFILE_RECORD"])
-    log = os.path.join(place.directory, "logs", "{}.{}.txt".format(unit.name, way.replace(" ", "-")))
+    within = work
+    if unit.source:  # a copy, since tests write beside themselves
+        within = os.path.join(work, "source")
+        origin = os.path.join(place.source(unit.source), unit.part)
+        shutil.copytree(origin, within, symlinks=True, ignore=shutil.ignore_patterns(unit.left_out))
+    log = os.path.join(place.directory, "logs", "{}.{}.txt".format(unit.name.replace("/", "-"), way.replace(" ", "-")))
     os.makedirs(os.path.dirname(log), exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command(place.python, unit, report, only),
-            cwd=work,
+            cwd=within,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -222,7 +258,7 @@ def run_in(work: str, place: Place, unit: suites.Unit, way: str, only: Optional[
         except ProcessLookupError:
             pass
         process.wait()
-    if unit.kind == "unittest":
+    if unit.kind in ("unittest", "doctest"):
         results = verbose(log)
     else:
         results = junit(report) if os.path.exists(report) and os.path.getsize(report) else {}
@@ -245,15 +281,15 @@ def compare(place: Place, unit: suites.Unit, way: str, without: Results, with_pr
     names = differing(without, with_profiler)
     if not names:
         return Compared(len(with_profiler) - 1, [])
-    real = [name for name in names if name != PROCESS]
+    real = [name for name in names if name not in (PROCESS, SUM)]
     # Where the process broke off, the tests that were not reached say nothing: then all of it runs again.
-    only = real if real and len(real) <= 20 and unit.kind != "unittest" else None
+    only = real if real and len(real) <= 20 and unit.kind != "doctest" else None
     seen: Dict[str, Tuple[List[str], List[str]]] = {name: ([], []) for name in names}
     for _ in range(AGAIN):
         for side, this_way in enumerate((WITHOUT, way)):
             again = run(place, unit, this_way, only)
             for name in names:
-                if only is None or name != PROCESS:
+                if only is None or name in real:
                     seen[name][side].append(again.get(name, "absent"))
     differences = []
     for name in names:
@@ -262,7 +298,7 @@ def compare(place: Place, unit: suites.Unit, way: str, without: Results, with_pr
         reason = suites.explanation(unit.name, name)
         if reason is not None:
             verdict = reason
-        elif name == PROCESS and only is not None:
+        elif name not in real and only is not None:
             continue  # its tests tell
         elif set(sides[0]) == {before} and set(sides[1]) == {after}:
             verdict = "differs"
@@ -306,7 +342,7 @@ def main() -> int:
     parser.add_argument("--directory", default=os.path.join("build", "programs"))
     parser.add_argument("--only", nargs="+", metavar="UNIT", help="these units of the suites")
     parser.add_argument("--ways", nargs="+", default=["rate 1", "rate 4096", "recorded"], choices=list(WAYS)[1:])
-    parser.add_argument("--all", action="store_true", help="all of CPython's files")
+    parser.add_argument("--all", action="store_true", help="all of CPython's files, and the suites' longer units")
     parser.add_argument("--resume", action="store_true", help="leave out the units that an earlier run has finished")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no unit after this time")
     options = parser.parse_args()
@@ -316,7 +352,9 @@ def main() -> int:
 
     start = time.monotonic()
     place = Place(options.python, options.directory)
-    chosen = suites.suites(options.suites or list(suites.PROJECT_NAMES), place.cpython_files(options.all))
+    names = options.suites or list(suites.PROJECT_NAMES)
+    files = place.cpython_files(options.all) if "cpython" in names else []
+    chosen = suites.suites(names, files, options.all)
     version = place.install([requirement for suite in chosen.values() for requirement in suite.requirements])
     print("CPython {}, mprofile {}, {}".format(place.version, version, time.strftime("%Y-%m-%d")), flush=True)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Which test suites of other projects run.py runs, and which of their tests cannot be the same beside a profiler.
 
-A suite is a list of units. A unit is one process: one of CPython's test files, or one call of pytest. What is in SHORT
-is run when nothing is named; `--all` runs CPython's whole suite.
+A suite is a list of units. A unit is one process: one of CPython's test files, or one call of pytest. Where a project
+does not install its tests they come from the source release of the version that is installed. `--all` runs CPython's
+whole suite, and of the projects also what takes longer than some minutes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,22 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 class Unit(NamedTuple):
     name: str
-    kind: str  # "regrtest": a file of CPython's suite; "pytest": what pytest is called with; "unittest": what python is
+    #: "regrtest": a file of CPython's suite; "pytest": what pytest is called with; "unittest": what Python is called
+    #: with; "doctest": likewise, but it cannot run some of its tests alone.
+    kind: str
     words: Tuple[str, ...]
     timeout: float = 900.0
+    source: str = ""  # the project whose source release it is run in, a copy of its own for each run
+    part: str = ""  # of that only this directory
+    left_out: str = ""  # of that not this directory: what is installed takes its place
+    flags: Tuple[str, ...] = ()  # Python's
 
 
 class Suite(NamedTuple):
     name: str
     requirements: Tuple[str, ...]
     units: Tuple[Unit, ...]
+    longer: Tuple[Unit, ...] = ()  # with --all
 
 
 #: CPython's files most concerned with memory, threads, fork, garbage, frames, tracing, interpreters, the C API, signals
@@ -51,6 +59,30 @@ def pytest(name: str, *words: str, timeout: float = 900.0) -> Unit:
     return Unit(name, "pytest", words, timeout)
 
 
+def from_source(source: str, part: str, files: str, *words: str) -> Tuple[Unit, ...]:
+    """A unit for each of the files, which are in this part of the source release."""
+    return tuple(
+        Unit(source + "/" + file, "pytest", (file, *words), source=source, part=part) for file in files.split()
+    )
+
+
+def django(labels: str) -> Unit:
+    words = ("runtests.py", "--parallel=1", "-v2", *labels.split())
+    return Unit("django/" + (labels.replace(" ", "+") or "all"), "unittest", words, source="django", part="tests")
+
+
+def sqlalchemy(file: str, *words: str) -> Unit:
+    # Without -s its tests would import the sources beside them, which have no compiled modules.
+    name = "/".join(("sqlalchemy", file, *words[1:]))
+    return Unit(name, "pytest", (file, *words), source="sqlalchemy", flags=("-s",))
+
+
+def cython(*patterns: str) -> Unit:
+    words = ("runtests.py", "-vv", "--backends=c", "--no-unit", "--no-code-style", "--no-examples", "--no-annotate")
+    name = "cython/" + "+".join(pattern.strip("$").replace("\\", "") for pattern in patterns)
+    return Unit(name, "doctest", words + patterns, source="cython", left_out="Cython")
+
+
 def package(name: str, *words: str, timeout: float = 900.0) -> Unit:
     return pytest(name, "--pyargs", name, *words, timeout=timeout)
 
@@ -59,10 +91,18 @@ def cpython(names: List[str]) -> Suite:
     return Suite("cpython", (), tuple(regrtest(name) for name in names))
 
 
+#: Instead of its own options, which measure coverage and start a process for each processor.
+AIOHTTP = ("-o", "addopts=", "-m", "not dev_mode and not autobahn and not internal")
+
 #: Projects whose tests are part of what pip installs.
 PROJECTS: Tuple[Suite, ...] = (
     Suite("tornado", ("tornado",), (Unit("tornado.test", "unittest", ("-m", "tornado.test", "--verbose"), 600.0),)),
-    Suite("greenlet", ("greenlet", "psutil", "objgraph"), (package("greenlet.tests"),)),
+    Suite(
+        "greenlet",
+        ("greenlet", "psutil", "objgraph"),
+        (package("greenlet.tests", "--ignore-glob=*/test_leaks.py"),),
+        (package("greenlet.tests.test_leaks"),),
+    ),
     Suite(
         "numpy",
         ("numpy>=2", "hypothesis"),
@@ -87,11 +127,12 @@ PROJECTS: Tuple[Suite, ...] = (
         "pandas",
         ("pandas", "hypothesis"),
         (
-            package("pandas.tests.indexing"),
-            package("pandas.tests.groupby.test_groupby"),
             package("pandas.tests.libs"),
             package("pandas.tests.internals"),
+            package("pandas.tests.groupby.test_groupby"),
+            package("pandas.tests.io.parser.test_c_parser_only"),
         ),
+        (package("pandas.tests", timeout=7200.0),),
     ),
     Suite(
         "gevent",
@@ -115,6 +156,95 @@ PROJECTS: Tuple[Suite, ...] = (
                 "test__semaphore",
                 "test__core_fork",
             )
+        ),
+    ),
+    Suite(
+        "django",
+        ("django", "jinja2", "tblib"),
+        (
+            django("asgi async dispatch signals servers wsgi handlers"),
+            django("cache db_utils backends transactions"),
+            django("serializers template_tests.syntax_tests sessions_tests"),
+        ),
+        (django("")._replace(timeout=7200.0),),
+    ),
+    Suite(
+        "sqlalchemy",
+        ("sqlalchemy[aiosqlite]",),
+        (
+            sqlalchemy("test/engine/test_pool.py"),
+            sqlalchemy("test/base/test_concurrency.py"),
+            sqlalchemy("test/base/test_result.py"),
+            sqlalchemy("test/engine/test_processors.py"),
+            sqlalchemy("test/ext/asyncio", "--db", "aiosqlite"),
+            sqlalchemy("test/orm/test_session.py"),
+        ),
+        (sqlalchemy("test/aaa_profiling/test_memusage.py"), sqlalchemy("test")._replace(timeout=7200.0)),
+    ),
+    Suite(
+        "pytest",
+        ("attrs", "hypothesis", "pexpect", "pygments", "xmlschema"),
+        from_source(
+            "pytest",
+            "",
+            """
+            testing/test_threadexception.py testing/test_unraisableexception.py testing/test_recwarn.py
+            testing/test_faulthandler.py testing/test_monkeypatch.py testing/code
+            """,
+        ),
+        from_source("pytest", "", "testing"),
+    ),
+    Suite(
+        "aiohttp",
+        ("aiohttp", "blockbuster", "isal", "trustme", "zlib_ng", "pytest-timeout"),
+        from_source(
+            "aiohttp",
+            "",
+            """
+            tests/test_leaks.py tests/test_http_parser.py tests/test_http_writer.py tests/test_streams.py
+            tests/test_websocket_parser.py tests/test_websocket_writer.py tests/test_compression_utils.py
+            tests/test_web_websocket_functional.py tests/test_web_functional.py tests/test_multipart.py
+            """,
+            *AIOHTTP,
+        ),
+        from_source("aiohttp", "", "tests", *AIOHTTP),
+    ),
+    Suite(
+        "lxml",
+        ("lxml", "cssselect", "html5lib", "beautifulsoup4"),
+        from_source(
+            "lxml",
+            "src/lxml/tests",
+            """
+            test_threading.py test_etree.py test_elementtree.py test_objectify.py test_xslt.py test_sax.py test_io.py
+            test_nsclasses.py test_errors.py test_htmlparser.py test_incremental_xmlfile.py
+            """,
+        ),
+    ),
+    Suite(
+        "cffi",
+        ("cffi", "setuptools"),
+        from_source(
+            "cffi",
+            "",
+            """
+            src/c/test_c.py testing/cffi0/test_ffi_backend.py testing/cffi0/test_function.py
+            testing/cffi1/test_ffi_obj.py testing/cffi1/test_new_ffi_1.py testing/embedding/test_basic.py
+            testing/embedding/test_thread.py testing/embedding/test_tlocal.py
+            """,
+        ),
+        from_source("cffi", "", "testing"),
+    ),
+    Suite(
+        "cython",
+        ("cython", "setuptools"),
+        (
+            cython(r"run\.exttype_freelist$", r"run\.pep442_tp_finalize$", r"run\.generators_in_refcycles$"),
+            cython(r"run\.with_gil$", r"run\.exttype_dealloc$", r"memoryview\.transpose_refcount$"),
+        ),
+        (
+            cython(r"run\.trashcan$", r"run\.parallel_with_gil$", r"run\.sequential_parallel$"),
+            cython(r"memoryview\.", r"buffers\.")._replace(timeout=7200.0),
         ),
     ),
 )
@@ -155,6 +285,7 @@ def explanation(unit: str, test: str) -> Optional[str]:
     return None
 
 
-def suites(names: List[str], cpython_files: List[str]) -> Dict[str, Suite]:
+def suites(names: List[str], cpython_files: List[str], longer: bool) -> Dict[str, Suite]:
     found = {suite.name: suite for suite in (cpython(cpython_files), *PROJECTS)}
-    return {name: found[name] for name in names}
+    chosen = (found[name] for name in names)
+    return {suite.name: suite._replace(units=suite.units + suite.longer) if longer else suite for suite in chosen}
