@@ -213,7 +213,7 @@ struct sweep {
 };
 
 /* Takes ".TARGET.PID.HEX.tmp" apart. False: it is something else. */
-static bool parse_name(const char *name, size_t *stem_length, long *pid)
+static bool parse_name(const char *name, size_t *stem_length, int64_t *pid)
 {
     size_t length = strlen(name);
     size_t tail = HEX_DIGITS + SUFFIX_LENGTH;
@@ -235,12 +235,12 @@ static bool parse_name(const char *name, size_t *stem_length, long *pid)
 }
 
 /* Whether a process is there, and more than an entry that nobody has waited for. */
-static bool is_alive(long pid)
+static bool is_alive(pid_t pid)
 {
     char path[64], text[512];
-    if (kill((pid_t)pid, 0) != 0)
+    if (kill(pid, 0) != 0)
         return errno != ESRCH;
-    (void)snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    (void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
@@ -251,9 +251,9 @@ static bool is_alive(long pid)
 }
 
 /* Nobody is writing it: its process is gone as far as we can see, and nobody holds its lock. */
-static bool abandoned(const char *path, long pid)
+static bool abandoned(const char *path, int64_t pid)
 {
-    if (pid <= 0 || pid > INT32_MAX || is_alive(pid))
+    if (pid <= 0 || pid > INT32_MAX || is_alive((pid_t)pid))
         return false;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
@@ -270,7 +270,7 @@ static int sweep_entry(void *context, const char *name)
     const struct sweep *sweep = context;
     char path[MPROF_FILE_PATH + 256];
     size_t stem;
-    long pid;
+    int64_t pid;
     if (!parse_name(name, &stem, &pid) || !sweep->matches(sweep->context, name + 1, stem))
         return 0;
     int length = snprintf(path, sizeof path, "%s/%s", sweep->directory, name);

@@ -65,10 +65,10 @@ static bool is_ours(const void *context, const char *name, size_t length)
     size_t stem = suffix_at(target) - (slash ? (size_t)(slash + 1 - target) : 0);
     if (length <= stem + 1 || name[stem] != '.')
         return false;
-    long pid = 0;
+    int64_t pid = 0;
     for (size_t i = stem + 1; i < length && i < stem + 11 && name[i] >= '0' && name[i] <= '9'; i++)
         pid = pid * 10 + (name[i] - '0');
-    return mprof_publication_path(target, pid, path) && same_stem(path, name, length);
+    return pid <= INT32_MAX && mprof_publication_path(target, (long)pid, path) && same_stem(path, name, length);
 }
 
 /* ---- begin and end ---- */

@@ -200,6 +200,10 @@ int main(void)
         in_child(too_old, needed[i]);
     }
     missing = "";
+    if (!__real_dlopen("libz.so.1", RTLD_NOW)) {
+        skip(6, "no libz.so.1");
+        return done();
+    }
     replaced = "deflateInit2_";
     *(int (**)(void *, int, int, int, int, int, const char *, int))(void *)&replacement = no_init;
     in_child(refused_by_a_function, "zlib does not know our structure");
@@ -208,7 +212,10 @@ int main(void)
     in_child(refused_by_a_function, "compressing fails");
     replaced = "deflateBound";
     *(unsigned long (**)(void *, unsigned long))(void *)&replacement = huge_bound;
-    in_child(refused_by_a_function, "the result may need more than fits in zlib's numbers");
+    if (sizeof(unsigned long) > sizeof(unsigned))
+        in_child(refused_by_a_function, "the result may need more than fits in zlib's numbers");
+    else
+        skip(1, "zlib's numbers are as long as its bound");
     replaced = "";
     in_child(too_long, "more bytes than zlib takes at once");
     in_child(without_memory, "no memory for a part of it");

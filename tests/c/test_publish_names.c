@@ -107,7 +107,7 @@ static bool judge_temporary(const char *name)
     char path[700];
     regmatch_t groups[3];
     bool form = regexec(&temporary, name, 3, groups, 0) == 0;
-    long pid = form ? strtol(name + groups[2].rm_so, NULL, 10) : 0;
+    long long pid = form ? strtoll(name + groups[2].rm_so, NULL, 10) : 0;
     bool goes = form && pid > 0 && pid <= INT32_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
     snprintf(path, sizeof path, "%s/%s", directory, name);
     int fd = *name && strcmp(name, ".") != 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
