@@ -11,6 +11,7 @@ SOAK_MINUTES ?= 60
 BENCH_ROUNDS ?= 9
 LEAST_COVERAGE ?= 0
 PYTEST_ARGS ?=
+ONLY ?=
 PROGRAMS ?=
 
 BIN := $(CURDIR)/$(VENV)/bin
@@ -154,19 +155,19 @@ coverage: $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Py
 fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
 
-test-all: $(TOOLS) ## Python tests with every CPython on this machine
-	$(BIN)/python tools/test_all.py $(BUILD)/all
+test-all: $(TOOLS) ## tests with every CPython and architecture there can be, set up where missing (ONLY='3.11 sid arch')
+	$(BIN)/python tools/test_all.py --directory $(BUILD) $(addprefix --only ,$(ONLY))
 
 test-programs: ## test suites of CPython and other projects, without the profiler and with it (hours; PROGRAMS='tornado')
 	$(PYTHON) tests/programs/run.py --python $(PYTHON) --directory $(BUILD)/programs $(PROGRAMS)
 
-test-sid: ## Python tests with Debian sid's newest CPythons, in a chroot (root, debootstrap)
-	$(PYTHON) tools/debian_sid.py
+test-sid: $(TOOLS) ## tests with Debian sid's newest CPythons alone, in a chroot (root)
+	$(BIN)/python tools/test_all.py --directory $(BUILD) --only sid
 
-test-arch: $(TOOLS) ## C tests on 32 bits, musl, aarch64, ARM and s390x (Debian, root once)
+test-arch: $(TOOLS) ## C tests alone on 32 bits, musl, aarch64, ARM and s390x (Debian, root once)
 	$(BIN)/python tools/test_arch.py --directory $(BUILD)/arch
 
-wheels: $(TOOLS) ## source archive and a manylinux wheel for every CPython here, each tried out, in dist/
+wheels: $(TOOLS) ## source archive and a manylinux wheel for every CPython here and in sid, each tried out, in dist/
 	$(BIN)/python -m pip install -q -r tools/requirements-wheels.txt
 	$(BIN)/python tools/wheels.py
 

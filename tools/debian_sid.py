@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Runs the Python tests on the newest interpreters, those that Debian's unstable release (sid) has.
+"""A chroot with the newest interpreters, those of Debian's unstable release (sid), and the project in it.
 
-    sudo python3 tools/debian_sid.py                        3.14 and 3.15: install the project, run its tests
-    sudo python3 tools/debian_sid.py --python 3.15 --command 'pytest -x tests/py/test_frames.py' --no-install
+    sudo python3 tools/debian_sid.py --python 3.15 'pytest -x tests/py/test_frames.py'
+    sudo python3 tools/debian_sid.py --python 3.14-dbg --no-install 'python -c "import sys; print(sys.version)"'
 
-Makes a chroot with debootstrap under --dir and keeps it: the first run takes minutes, the next ones seconds. Each run
-copies the files that git knows or would add into it, makes a virtual environment for each interpreter, installs the
-project there with pip and runs the command. Mounts live in a namespace that ends with the run, so the directory can be
-removed with rm at any time. Needs root, debootstrap, and unshare of util-linux.
+installs the project for that interpreter and runs the command there; `make test-all` uses it for its rows of sid.
+
+Makes the chroot with debootstrap under build/sid and keeps it: the first run takes minutes, the next ones seconds. Each
+run copies the files that git knows or would add into it. Mounts live in a namespace that ends with the command, so the
+directory can be removed with rm at any time. Needs root, debootstrap, and unshare of util-linux.
 
 The mirror is the one that this machine's own apt uses; --mirror names another. pip inside the chroot gets the settings
 of this machine: its environment (PIP_*, proxies, certificate files) and its configuration files, at run time only.
@@ -21,146 +22,162 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import IO, Dict, List, Optional, Sequence, Union
 
-ROOT = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.14", "3.15")
+import suites
+from machine import ROOT, Failure, apt_install, last_lines, must, own_mirror, say, twice
+
+# A -dbg has its own headers and, with the release beside it, its standard library and venv.
+PYTHONS = ("3.13-dbg", "3.14", "3.14-dbg", "3.15", "3.15-dbg")
 PACKAGES = ("gcc", "libc6-dev", "ca-certificates")
-PYTHON_PACKAGES = (
-    "python{}",
-    "python{}-dev",
-    "python{}-venv",
-    "libpython{}-testsuite",
-)  # the last: CPython's own tests
+# The last: CPython's own tests.
+PYTHON_PACKAGES = ("python{}", "python{}-dev", "python{}-venv", "libpython{}-testsuite")
 # Inside the chroot.
 PROJECT = "/mprofile"
 VENVS = "/venvs"
 # Settings that are passed on, besides PIP_*; in lower case.
 SETTINGS = """
-    ssl_cert_file ssl_cert_dir requests_ca_bundle curl_ca_bundle http_proxy https_proxy all_proxy no_proxy ci
+    ssl_cert_file ssl_cert_dir requests_ca_bundle curl_ca_bundle http_proxy https_proxy all_proxy no_proxy
 """.split()
 PIP_FILES = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Result(NamedTuple):
-    """What one interpreter gave."""
+class Chroot:
+    """Made when first asked for; several threads may ask. What could not be made is not tried again."""
 
-    python: str
-    version: str
-    install: str
-    tests: str
-    seconds: float
-    summary: str
+    def __init__(self, directory: Path, mirror: Optional[str] = None) -> None:
+        self.directory = directory.resolve()
+        self._mirror = mirror
+        self._lock = threading.Lock()  # of what follows, and of apt and dpkg inside
+        self._ready = False
+        self._updated = False
+        self._failure: Optional[Failure] = None
+
+    def place(self, python: str) -> suites.Place:
+        """Where python3.14 or python3.14-dbg of the chroot runs the tests of a fresh copy of the project."""
+        with self._lock:
+            self._prepare()
+            version, _, debug = python.partition("-")
+            packages = [name.format(version) for name in PYTHON_PACKAGES]
+            self._install_packages(packages + (["python" + python] if debug else []))
+        return Inside(self.directory, python)
+
+    def _prepare(self) -> None:
+        if self._failure:
+            raise self._failure
+        if self._ready:
+            return
+        try:
+            check_machine()
+            self._make()
+            self._install_packages(PACKAGES)
+            copy_project(self.directory)
+        except Failure as failure:
+            self._failure = failure
+            raise
+        self._ready = True
+
+    def _make(self) -> None:
+        """Leaves a complete chroot: an interrupted one has no stamp and is made again."""
+        chroot = self.directory
+        stamp = chroot / ".made-by-debian-sid"
+        if stamp.exists():
+            return
+        if chroot.exists() and any(chroot.iterdir()) and not (chroot / "debootstrap").exists():
+            raise Failure("{} is neither empty nor a chroot of this tool: remove it".format(chroot))
+        mirror = self._mirror or own_mirror()
+
+        def make() -> None:
+            shutil.rmtree(str(chroot), ignore_errors=True)
+            chroot.mkdir(parents=True)
+            must(["debootstrap", "--variant=minbase", "sid", str(chroot), mirror])
+
+        say("debootstrap into {}".format(chroot))
+        twice(make)
+        stamp.touch()
+
+    def _install_packages(self, packages: Sequence[str]) -> None:
+        """Asks apt only if a package is missing."""
+        query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages]
+        shown = inside(self.directory, query).stdout.splitlines()
+        missing = [name for name in packages if name + " installed" not in shown]
+        if not missing:
+            return
+        say("apt-get install {} in the chroot".format(" ".join(missing)))
+        if not self._updated:
+            # A mirror that lags behind, so that its index has expired, is good enough for tests.
+            options = ("-o", "Acquire::Check-Valid-Until=false", "-o", "APT::Update::Error-Mode=any")
+            twice(lambda: self._apt_get(*options, "update"))
+            self._updated = True
+        twice(lambda: self._apt_get("install", "-y", "--no-install-recommends", *missing))
+
+    def _apt_get(self, *words: str) -> None:
+        done = inside(self.directory, ["apt-get", "-qq", *words], {"DEBIAN_FRONTEND": "noninteractive"})
+        if done.returncode != 0:
+            raise Failure("apt-get {} failed:\n{}".format(" ".join(words), last_lines(done.stdout)))
+
+
+class Inside(suites.Place):
+    """The project's directory in the chroot."""
+
+    def __init__(self, chroot: Path, python: str) -> None:
+        venv = "{}/{}".format(VENVS, python)
+        super().__init__("python" + python, venv, venv + "/package", complete=False)
+        self.chroot = chroot
+
+    def call(self, command: List[str], output: Optional[IO[str]]) -> int:
+        script = "cd {} && exec {}".format(PROJECT, " ".join(map(shlex.quote, command)))
+        environment = {"PATH": self.venv + "/bin:" + PATH, "PYTHONNOUSERSITE": "1"}
+        with start_inside(self.chroot, ["sh", "-c", script], environment, output) as process:
+            return process.wait()
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(str(self.chroot) + path)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Returns 0 if every interpreter passed."""
+    """The command's exit status, or 2 if it could not be run."""
     options = parse(argv)
-    chroot = options.dir.resolve()
     try:
-        check_machine()
-        make_chroot(chroot, options.mirror)
-        pythons = options.python or list(PYTHONS)
-        wanted = list(PACKAGES) + options.package
-        for python in pythons:
-            wanted += [part.format(python) for part in PYTHON_PACKAGES]
-        install_packages(chroot, wanted)
-        copy_project(chroot)
-        results = [test(chroot, python, options) for python in pythons]
+        place = Chroot(options.dir, options.mirror).place(options.python)
     except Failure as failure:
         print("debian_sid: {}".format(failure), file=sys.stderr)
         return 2
-    print_table(results)
-    return 0 if all(result.tests == "passed" for result in results) else 1
+    if not options.no_install:
+        log = options.dir / "install-{}.txt".format(options.python)
+        failed = suites.install(place, str(log))
+        if failed:
+            print("debian_sid: {} failed (see {})".format(failed, log), file=sys.stderr)
+            return 2
+    return place.call(["sh", "-c", options.command], sys.stdout)
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
-    # The page of the flame graph is the same whatever the interpreter, and the chroot has no Node to build it.
-    directories = [name for name in ("tests/py", "tests/cpython") if (ROOT / name).is_dir()]
-    default = "pytest -q --ignore=tests/py/test_flamegraph.py " + " ".join(directories)
-    parser = argparse.ArgumentParser(
-        description="Runs the Python tests on the interpreters of Debian sid, in a chroot.",
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    add("command", help="run in the project's directory, the virtual environment first on PATH")
     add("--dir", type=Path, default=ROOT / "build" / "sid", help="where the chroot is kept (default: build/sid)")
     add("--mirror", help="Debian archive to use (default: the one in apt's own sources)")
-    add("--python", action="append", help="version to test; may be repeated (default: {})".format(" ".join(PYTHONS)))
-    add("--package", action="append", default=[], help="further Debian package that the command needs; may be repeated")
-    add("--requirement", action="append", default=[], help="further package from pip, beside pytest; may be repeated")
-    add(
-        "--command",
-        default=default,
-        help="run in the project's directory, the virtual environment first on PATH (default: %(default)s)",
-    )
-    add("--no-install", action="store_true", help="do not install the project: the command builds what it needs")
+    add("--python", default="3.15", help="version to use (default: %(default)s)")
+    add("--no-install", action="store_true", help="neither the project nor what its tests need; the environment stays")
     return parser.parse_args(argv)
-
-
-class Failure(Exception):
-    """Something that ends the run; the text says what to do."""
 
 
 def check_machine() -> None:
     if os.geteuid() != 0:
         raise Failure("needs root (chroot and mount); this is user id {}".format(os.geteuid()))
-    for tool, package in (("debootstrap", "debootstrap"), ("unshare", "util-linux"), ("git", "git")):
-        if shutil.which(tool) is None:
-            raise Failure("{0} not found: apt-get install {1}".format(tool, package))
-
-
-def own_mirror() -> str:
-    """The archive that this machine's apt takes Debian from."""
-    lines = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    ).stdout.splitlines()
-    for line in lines:
-        uri, _, rest = line.partition(" ")
-        if rest == "Debian Debian":
-            return uri
-    raise Failure("apt knows no Debian archive here: run apt-get update, or give --mirror URL")
-
-
-def make_chroot(chroot: Path, mirror: Optional[str]) -> None:
-    """Leaves a complete chroot: an interrupted one has no stamp and is made again."""
-    stamp = chroot / ".made-by-debian-sid"
-    if stamp.exists():
-        return
-    if chroot.exists() and any(chroot.iterdir()) and not (chroot / "debootstrap").exists():
-        raise Failure("{} is neither empty nor a chroot of this tool: remove it or give --dir".format(chroot))
-    say("debootstrap into {}".format(chroot))
-    shutil.rmtree(str(chroot), ignore_errors=True)
-    chroot.mkdir(parents=True)
-    must(["debootstrap", "--variant=minbase", "sid", str(chroot), mirror or own_mirror()], "debootstrap")
-    stamp.touch()
-
-
-def install_packages(chroot: Path, packages: List[str]) -> None:
-    """Asks apt only if a package is missing."""
-    query = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"] + packages
-    shown = inside(chroot, query, capture=True)
-    missing = [name for name in packages if name + " installed" not in shown.stdout.splitlines()]
-    if not missing:
-        return
-    say("apt-get install {}".format(" ".join(missing)))
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    # A mirror that lags behind, so that its index has expired, is good enough for tests.
-    for command in (
-        ["-o", "Acquire::Check-Valid-Until=false", "update"],
-        ["install", "-y", "--no-install-recommends"] + missing,
-    ):
-        done = inside(chroot, ["apt-get", "-qq"] + command, environment, capture=True)
-        if done.returncode != 0:
-            raise Failure("apt-get {} failed:\n{}".format(" ".join(command), done.stdout))
+    tools = (("debootstrap", "debootstrap"), ("unshare", "util-linux"), ("git", "git"))
+    missing = [package for tool, package in tools if shutil.which(tool) is None]
+    if missing:
+        apt_install(missing)
 
 
 def copy_project(chroot: Path) -> None:
-    """What git tracks, and new files that it does not ignore: never a build directory."""
+    """What git tracks, and new files that it does not ignore: never a build directory. And the flame graph page, built
+    here as for a source archive, for the chroot has no Node."""
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         stdout=subprocess.PIPE,
@@ -173,35 +190,9 @@ def copy_project(chroot: Path) -> None:
         if source.is_file():  # a deleted file is still listed until the next commit
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(str(source), str(target / name))
-
-
-def test(chroot: Path, python: str, options: argparse.Namespace) -> Result:
-    venv = "{}/{}".format(VENVS, python)
-    interpreter = venv + "/bin/python"
-    start = time.monotonic()
-    say("Python {}".format(python))
-    must_inside(chroot, ["python" + python, "-m", "venv", "--clear", venv], "venv")
-    pip_install = [interpreter, "-m", "pip", "install", "-q"]
-    must_inside(chroot, pip_install + ["pytest"] + options.requirement, "pip install pytest")
-    print_version = "import sys; print(sys.version.split()[0])"
-    version = inside(chroot, [interpreter, "-c", print_version], capture=True).stdout.strip()
-    install = "skipped"
-    if not options.no_install:
-        done = inside(chroot, pip_install + [PROJECT])
-        install = "done" if done.returncode == 0 else "failed"
-    if install == "failed":
-        return Result(python, version, install, "not run", time.monotonic() - start, "pip install failed")
-    environment = {"PATH": venv + "/bin:" + PATH, "PYTHONNOUSERSITE": "1"}
-    command = ["sh", "-c", "cd {} && {}".format(PROJECT, options.command)]
-    last = ""
-    with start_inside(chroot, command, environment, capture=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            last = line.strip() or last
-    tests = "passed" if process.returncode == 0 else "failed ({})".format(process.returncode)
-    return Result(python, version, install, tests, time.monotonic() - start, last.strip("= "))
+    page = target / "mprofile" / "reports" / "data" / "page.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    must([sys.executable, str(ROOT / "web" / "build.py"), "--work", str(ROOT / "build" / "web-sid"), str(page)])
 
 
 def passed_through() -> Dict[str, str]:
@@ -217,8 +208,9 @@ def files_to_bind(environment: Dict[str, str]) -> List[Path]:
 
 
 def start_inside(
-    chroot: Path, command: List[str], environment: Optional[Dict[str, str]] = None, capture: bool = False
-) -> "subprocess.Popen[str]":
+    chroot: Path, command: List[str], environment: Optional[Dict[str, str]] = None,
+    output: "Union[IO[str], int, None]" = None,
+) -> "subprocess.Popen[str]":  # fmt: skip
     """Starts a command in the chroot, in a mount and process namespace of its own.
 
     /proc, /dev and the files that settings name are mounted there and vanish with it. The files stay
@@ -247,43 +239,19 @@ def start_inside(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(script)],
         env=inner,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if capture else None,
-        stderr=subprocess.STDOUT if capture else None,
+        stdout=output,
+        stderr=subprocess.STDOUT,
         universal_newlines=True,
     )
 
 
 def inside(
-    chroot: Path, command: List[str], environment: Optional[Dict[str, str]] = None, capture: bool = False
+    chroot: Path, command: List[str], environment: Optional[Dict[str, str]] = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a command in the chroot to its end."""
-    with start_inside(chroot, command, environment, capture) as process:
+    """Runs a command in the chroot to its end, and returns what it printed."""
+    with start_inside(chroot, command, environment, subprocess.PIPE) as process:
         output, _ = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, output or "")
-
-
-def must_inside(chroot: Path, command: List[str], what: str) -> None:
-    if inside(chroot, command).returncode != 0:
-        raise Failure("{} failed in {}".format(what, chroot))
-
-
-def must(command: List[str], what: str) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    if done.returncode != 0:
-        raise Failure("{} failed:\n{}".format(what, done.stdout))
-
-
-def say(text: str) -> None:
-    print("==", text, flush=True)
-
-
-def print_table(results: List[Result]) -> None:
-    rows = [("python", "version", "install", "tests", "seconds", "last line")]
-    rows += [(r.python, r.version, r.install, r.tests, "{:.0f}".format(r.seconds), r.summary) for r in results]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    print()
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
 if __name__ == "__main__":

@@ -1,229 +1,331 @@
 # SPDX-License-Identifier: MIT
-"""Runs the Python tests with every CPython on this machine and prints a table: interpreter, result, time.
+"""Runs the tests with every CPython and for every architecture that there can be, and prints one table.
 
-Looks at pyenv's versions and at python3.7 ... python3.15 on PATH, free-threaded and debug builds (python3.13t,
-python3.13d, Debian's python3.13-dbg) among them. Each interpreter gets a virtual environment, a build and a log of its
-own under the directory given (default build/all); they stay, so the next run is quicker. An interpreter that cannot
-build extensions (no Python.h, no venv) is shown as skipped with the reason. Exit status 1 when one fails or none could
-be tested. Two run at a time where there are two processors: --jobs 1 for one after the other.
+    python tools/test_all.py [--only 3.11] [--only 3.13t] [--only sid] [--only arch] [--jobs 1] [-- PYTEST ARGUMENTS]
 
-Two at a time keep the machine busy, and some tests are about time. So a few that fail are run again once all is done,
-with nothing beside them. If they pass then the table says so, and names them; if not, the interpreter has failed.
+The rows, and what --only calls them besides their version or name:
+
+    here            every CPython on this machine, and the debug build of Debian's (installed when root asks)
+    free-threaded   CPython without a GIL, built from Debian's source (tools/free_threaded.py)
+    sid             the newest CPythons, in a chroot of Debian's unstable release (tools/debian_sid.py)
+    arch            the C tests on other architectures and another C library (tools/test_arch.py)
+    debug           debug builds, here and in sid
+
+What they lack is set up under the directory given (default build), and stays: the next run is quicker. The columns are
+suites; each says passed/failed/skipped. A star marks a part of a suite, which is all that debug builds and some without
+a GIL run, for time's sake: --complete runs the whole. A row that cannot be set up says why; it is a failure only with
+--all-required, or where CI is set in the environment. Exit status 1 when a row failed or none could be tested.
+
+Two rows run at a time where there are two processors, which keeps the machine busy, and some tests are about time. So
+a few that fail are run again once all is done, with nothing beside them. If they pass then the table says so, and names
+them; if not, the row has failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import glob
-import json
 import os
-import re
 import shutil
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SUPPORTED = range(7, 16)
-MOST_AGAIN = 5  # failed tests that are given another chance
-# Not the statistics: those are of the core, which is the same for all.
-DIRECTORIES = ["tests/py", "tests/cpython", "tests/integration"]
-PROBE = """
-import json, os, sys, sysconfig
-print(json.dumps({
-    "path": os.path.realpath(sys.executable),
-    "name": sys.implementation.name,
-    "version": "%d.%d.%d" % sys.version_info[:3],
-    "minor": list(sys.version_info[:2]),
-    "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
-    "debug": bool(sysconfig.get_config_var("Py_DEBUG")),
-}))
-"""
+import debian_sid
+import free_threaded
+import suites
+import test_arch
+from interpreters import Interpreter, chosen, discover, probe, unusable
+from machine import ROOT, Failure, apt_install
+
+MOST_AGAIN = 5  # failed tests of a row that are given another chance
+HERE, BUILT, SID = "this machine", "built here", "Debian sid"
+C_TESTS = "C tests"
+COLUMNS = (*suites.COLUMNS, C_TESTS)
 
 
-class Interpreter(NamedTuple):
-    path: str
-    tag: str  # 3.11.7, 3.14.0t
-    order: Tuple[int, ...]
+class Row(NamedTuple):
+    label: str
+    where: str
+    names: List[str]  # for --only
+    suites: Dict[str, List[str]]  # column: arguments for pytest
+    set_up: Callable[[str], suites.Place]  # from the row's directory; raises Failure
 
 
-class Outcome(NamedTuple):
-    interpreter: Interpreter
-    result: str  # ok, FAILED, skipped
-    detail: str
-    seconds: float
-    log: str = ""
+class Outcome:
+    """What a row gave; columns that were not run have no cell."""
+
+    def __init__(self, label: str, where: str) -> None:
+        self.label = label
+        self.where = where
+        self.result = "ok"  # ok, FAILED, not run
+        self.cells: Dict[str, suites.Cell] = {}
+        self.notes: List[str] = []
+        self.seconds = 0.0
+        self.place: Optional[suites.Place] = None
+
+    def fail(self, note: str) -> None:
+        self.result = "FAILED"
+        self.notes.append(note)
 
 
-def candidates() -> List[str]:
-    found = []
-    if shutil.which("pyenv"):
-        root = subprocess.check_output(["pyenv", "root"], universal_newlines=True).strip()
-        found += sorted(glob.glob(os.path.join(root, "versions", "*", "bin", "python")))
-    for minor in SUPPORTED:
-        for suffix in ("", "t", "d", "td", "-dbg"):
-            for directory in os.get_exec_path():
-                path = os.path.join(directory, f"python3.{minor}{suffix}")
-                if os.access(path, os.X_OK) and os.path.basename(os.path.dirname(path)) != "shims":
-                    found.append(path)
-    found.append(sys.executable)
-    return found
+# ---- rows ----
 
 
-def discover() -> List[Interpreter]:
-    """One entry a real executable, oldest first."""
-    interpreters: Dict[str, Interpreter] = {}
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    for path in candidates():
-        run = subprocess.run([path, "-c", PROBE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-        if run.returncode != 0:
-            continue
-        facts = json.loads(run.stdout)
-        if facts["name"] != "cpython" or facts["minor"][0] != 3 or facts["minor"][1] not in SUPPORTED:
-            continue
-        tag = facts["version"] + ("t" if facts["free_threaded"] else "") + ("d" if facts["debug"] else "")
-        order = tuple(int(part) for part in facts["version"].split("."))
-        interpreters.setdefault(facts["path"], Interpreter(facts["path"], tag, order))
-    return sorted(interpreters.values(), key=lambda interpreter: (interpreter.order, interpreter.tag, interpreter.path))
+def rows_here(complete: bool) -> List[Row]:
+    rows = []
+    interpreters = discover()
+    for interpreter in interpreters:
+        same = [other for other in interpreters if other.tag == interpreter.tag]
+        position = same.index(interpreter) + 1
+        label = interpreter.tag if position == 1 else f"{interpreter.tag}-{position}"
+        debug = interpreter.kind.endswith("d")
+        names = [label, interpreter.kind, "here", *(["debug"] if debug else [])]
+        if interpreter.kind.endswith("t"):
+            names.append("free-threaded")
+        rows.append(Row(label, HERE, names, part(debug and not complete), here(interpreter, not debug)))
+    return rows
 
 
-def directory_name(interpreter: Interpreter, all_of_them: List[Interpreter]) -> str:
-    same = [other for other in all_of_them if other.tag == interpreter.tag]
-    position = same.index(interpreter)
-    return interpreter.tag if position == 0 else f"{interpreter.tag}-{position + 1}"
+def here(interpreter: Interpreter, with_all: bool) -> Callable[[str], suites.Place]:
+    def set_up(directory: str) -> suites.Place:
+        reason = unusable(interpreter)
+        if reason is not None and interpreter.path.startswith("/usr/bin/"):  # Debian has its headers and venv apart
+            version = "{}.{}".format(*interpreter.order)
+            apt_install([f"python{version}-dev", f"python{version}-venv"])
+            reason = unusable(interpreter)
+        if reason is not None:
+            raise Failure(f"{interpreter.path}: {reason}")
+        return suites.Place(interpreter.path, *within(directory), complete=with_all)
+
+    return set_up
 
 
-def unusable(interpreter: Interpreter) -> Optional[str]:
-    check = os.path.join(ROOT, "tools", "check_python.py")
-    run = subprocess.run([interpreter.path, check], stderr=subprocess.PIPE, universal_newlines=True)
-    if run.returncode == 0:
-        return None
-    return run.stderr.splitlines()[0].partition("mprofile: ")[2].replace(interpreter.path + " ", "", 1)
+def rows_debug(complete: bool, present: List[Row]) -> List[Row]:
+    """The debug build of Debian's own python3, which apt would install, unless it is here already."""
+    own = probe("/usr/bin/python3")
+    version = "{}.{}".format(*own["minor"]) if own and shutil.which("apt-get") else ""
+    if not version or any(version + "d" in row.names for row in present):
+        return []
+
+    def set_up(directory: str) -> suites.Place:
+        apt_install([f"python{version}-dbg", f"python{version}-dev", f"python{version}-venv"])
+        return suites.Place(f"/usr/bin/python{version}-dbg", *within(directory), complete=False)
+
+    return [Row(f"{version}d", HERE, [f"{version}d", "here", "debug"], part(not complete), set_up)]
 
 
-def environment_of(directory: str) -> Dict[str, str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PATH"] = os.path.join(directory, "venv", "bin") + os.pathsep + environment["PATH"]
-    environment["PYTHONNOUSERSITE"] = "1"
-    return environment
+def rows_free_threaded(complete: bool, directory: str) -> List[Row]:
+    def made(version: str) -> Callable[[str], suites.Place]:
+        def set_up(of_row: str) -> suites.Place:
+            kept = Path(directory) / "free-threaded" / version
+            return suites.Place(free_threaded.make_interpreter(kept, version), *within(of_row), complete=False)
 
+        return set_up
 
-def run_tests(interpreter: Interpreter, directory: str, pytest_args: List[str]) -> Outcome:
-    start = time.monotonic()
-    reason = unusable(interpreter)
-    if reason is not None:
-        return Outcome(interpreter, "skipped", reason, time.monotonic() - start)
-    os.makedirs(directory, exist_ok=True)
-    venv = os.path.join(directory, "venv")
-    binaries = os.path.join(venv, "bin")
-    environment = environment_of(directory)
-    python = os.path.join(binaries, "python")
-    pip = [python, "-m", "pip", "install", "-q"]
-    steps = [
-        [interpreter.path, "-m", "venv", venv],
-        [*pip, "-U", "pip"],
-        [*pip, "-r", os.path.join("tools", "requirements.txt"), "-r", os.path.join("tools", "requirements-test.txt")],
-        [*pip, "--no-build-isolation", "--no-deps", "--force-reinstall",
-         "-Cbuild-dir=" + os.path.join(directory, "package"), "."],
-        [os.path.join(binaries, "pytest"), "-p", "no:cacheprovider", *(pytest_args or DIRECTORIES)],
+    return [
+        Row(f"{version}t", BUILT, [f"{version}t", "free-threaded"],
+            part(version != "3.13" and not complete), made(version))
+        for version in free_threaded.SOURCES
     ]  # fmt: skip
-    if os.path.exists(python):
-        del steps[0]
-    log = os.path.join(directory, "log.txt")
-    with open(log, "w", encoding="utf-8") as output:
-        for step in steps:
-            output.write("$ " + " ".join(step) + "\n")
-            output.flush()
-            status = subprocess.call(
-                step, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
-            if status != 0:
-                seconds = time.monotonic() - start
-                return Outcome(interpreter, "FAILED", closing_line(log) + f" (see {log})", seconds, log)
-    return Outcome(interpreter, "ok", closing_line(log), time.monotonic() - start)
 
 
-def failed_tests(log: str) -> List[str]:
-    """The tests that failed by pytest's own list of them; none if something else than tests failed."""
-    with open(log, encoding="utf-8", errors="replace") as file:
-        found = [re.match(r"(FAILED|ERROR) (.+?)(?: - .*)?$", line.rstrip("\n")) for line in file]
-    tests = [match.group(2) for match in found if match]
-    return tests if all("::" in test for test in tests) else []
+def rows_sid(complete: bool, directory: str) -> List[Row]:
+    chroot = debian_sid.Chroot(Path(directory) / "sid")
+
+    def made(python: str) -> Callable[[str], suites.Place]:
+        return lambda _: chroot.place(python)
+
+    rows = []
+    for python in debian_sid.PYTHONS:
+        kind = python.replace("-dbg", "d")
+        debug = kind != python
+        names = [kind, "sid", *(["debug"] if debug else [])]
+        rows.append(Row(kind, SID, names, part(debug and not complete), made(python)))
+    return rows
 
 
-def run_again(outcome: Outcome) -> Outcome:
-    """The same, or a better one if the tests that failed pass alone."""
-    tests = failed_tests(outcome.log) if outcome.result == "FAILED" else []
-    if not 0 < len(tests) <= MOST_AGAIN:
-        return outcome
-    directory = os.path.dirname(outcome.log)
+def part(only_a_part: bool) -> Dict[str, List[str]]:
+    return dict(suites.FAST if only_a_part else suites.ALL)
+
+
+def within(directory: str) -> Tuple[str, str]:
+    return os.path.join(directory, "venv"), os.path.join(directory, "package")
+
+
+# ---- running ----
+
+
+def run_row(row: Row, directory: str, required: bool) -> Outcome:
+    outcome = Outcome(row.label, row.where)
     start = time.monotonic()
-    log = os.path.join(directory, "again.txt")
-    command = [os.path.join(directory, "venv", "bin", "pytest"), "-p", "no:cacheprovider", *tests]
-    with open(log, "w", encoding="utf-8") as output:
-        status = subprocess.call(command, cwd=ROOT, env=environment_of(directory), stdout=output,
-                                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # fmt: skip
-    seconds = outcome.seconds + time.monotonic() - start
-    if status != 0:
-        print(f"{outcome.interpreter.tag}: FAILED again\n" + failures(log), flush=True)
-        return outcome._replace(seconds=seconds)
-    detail = closing_line(outcome.log) + "; alone they pass: " + ", ".join(tests)
-    return outcome._replace(result="ok", detail=detail, seconds=seconds)
+    os.makedirs(directory, exist_ok=True)
+    try:
+        place = row.set_up(directory)
+    except Failure as failure:
+        not_set_up(outcome, str(failure), required)
+    else:
+        run_suites(outcome, place, row.suites, directory)
+    outcome.seconds = time.monotonic() - start
+    return outcome
 
 
-def closing_line(log: str) -> str:
-    with open(log, encoding="utf-8", errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip()]
-    return re.sub(r"^=+ | =+$", "", lines[-1]) if lines else "no output"
+def not_set_up(outcome: Outcome, reason: str, required: bool) -> None:
+    outcome.notes.append("cannot be set up: " + reason)
+    outcome.result = "FAILED" if required else "not run"
 
 
-def failures(log: str, most: int = 250) -> str:
-    """What pytest says of the tests that failed, the last `most` lines of it: who reads CI has no other file."""
-    with open(log, encoding="utf-8", errors="replace") as file:
-        lines = file.read().splitlines()
-    begins = [number for number, line in enumerate(lines) if re.match(r"=+ (FAILURES|ERRORS) =+$", line)]
-    return "\n".join("    | " + line for line in lines[begins[0] if begins else 0 :][-most:])
+def run_suites(outcome: Outcome, place: suites.Place, chosen_suites: Dict[str, List[str]], directory: str) -> None:
+    outcome.place = place
+    log = os.path.join(directory, "log.txt")
+    failed = suites.install(place, log)
+    if failed:
+        outcome.fail(f"{failed} failed (see {log})")
+        print(suites.failures(log), flush=True)
+        return
+    for column, arguments in chosen_suites.items():
+        log = os.path.join(directory, column.replace("/", "-") + ".txt")
+        cell = suites.run(place, arguments, log, part=arguments == suites.PART)
+        outcome.cells[column] = cell
+        if not cell.ok:
+            outcome.result = "FAILED"
+            if cell.broken:
+                outcome.notes.append(f"{column}: {cell.broken}")
+            print(f"{outcome.label}, {column}: FAILED (see {log})\n" + suites.failures(log), flush=True)
+
+
+def run_arch(architecture: test_arch.Architecture, directory: str, required: bool, jobs: int) -> Outcome:
+    outcome = Outcome(architecture.name, architecture.what)
+    result = test_arch.run_tests(architecture, directory, jobs)
+    outcome.seconds = result.seconds
+    if result.result == "skipped":
+        not_set_up(outcome, result.detail, required)
+        return outcome
+    if any(result.counts):
+        outcome.cells[C_TESTS] = suites.Cell(*result.counts, False, result.seconds, result.log)
+    if result.result == "FAILED":
+        outcome.fail(result.detail)
+        print(f"{outcome.label}: FAILED\n" + suites.failures(result.log, most=60), flush=True)
+    return outcome
+
+
+def run_again(outcome: Outcome) -> None:
+    """The outcome becomes a better one if the few tests that failed pass alone."""
+    bad = {column: cell for column, cell in outcome.cells.items() if not cell.ok}
+    tests = {column: suites.failed_tests(cell.log) for column, cell in bad.items() if not cell.broken}
+    place = outcome.place
+    if not bad or len(tests) < len(bad) or not all(tests.values()) or place is None:
+        return
+    names = [name for of_column in tests.values() for name in of_column]
+    if len(names) > MOST_AGAIN:
+        return
+    log = next(iter(bad.values())).log[: -len(".txt")] + "-again.txt"
+    again = suites.run(place, names, log)
+    outcome.seconds += again.seconds
+    if not again.ok:
+        print(f"{outcome.label}: FAILED again\n" + suites.failures(log), flush=True)
+        return
+    outcome.notes.append("alone they pass: " + ", ".join(names))
+    outcome.result = "ok"
+
+
+# ---- the table ----
+
+
+def table(outcomes: List[Outcome]) -> str:
+    columns = [column for column in COLUMNS if any(column in outcome.cells for outcome in outcomes)]
+    columns += sorted({column for outcome in outcomes for column in outcome.cells} - set(COLUMNS))
+    rows = [["row", "where", *columns, "seconds", "result"]]
+    for outcome in outcomes:
+        cells = [str(outcome.cells.get(column, "-")) for column in columns]
+        rows.append([outcome.label, outcome.where, *cells, f"{outcome.seconds:.0f}", outcome.result])
+    widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines += ["", "passed/failed/skipped and the suite's seconds; the row's seconds are with its set-up"]
+    if any(cell.part for outcome in outcomes for cell in outcome.cells.values()):
+        lines.append("* a part: " + " ".join(suites.PART))
+    for outcome in outcomes:
+        lines += [f"{outcome.label}: {note}" for note in outcome.notes]
+    return "\n".join(lines)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--directory", default=str(ROOT / "build"), help="where all that is set up is kept (default: build)")
+    add("--only", action="append", metavar="NAME", help="these rows alone: 3.11, 3.13t, 3.14d, here, sid, arch, ...")
+    add("--skip", action="append", metavar="NAME", default=[], help="not these rows")
+    add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="rows at a time (default: %(default)s)")
+    add("--complete", action="store_true", help="all tests also where a part of them is the rule")
+    add("--all-required", action="store_true", default=bool(os.environ.get("CI")),
+        help="what cannot be set up is a failure (the rule where CI is set)")  # fmt: skip
+    add("pytest_args", nargs="*", metavar="ARGUMENT", help="after --: arguments for pytest instead of the suites")
+    return parser.parse_args()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", nargs="?", default=os.path.join("build", "all"))
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("pytest_args", nargs="*", help="after --: arguments for pytest (default: all tests)")
-    arguments = parser.parse_args()
-    directory = os.path.abspath(arguments.directory)
-    interpreters = discover()
+    options = parse()
+    directory = os.path.abspath(options.directory)
+    start = time.monotonic()
 
-    def one(interpreter: Interpreter) -> Outcome:
-        outcome = run_tests(
-            interpreter, os.path.join(directory, directory_name(interpreter, interpreters)), arguments.pytest_args
-        )
-        print(f"{interpreter.tag}: {outcome.result}", flush=True)
-        if outcome.result == "FAILED":
-            print(failures(outcome.log), flush=True)
+    def wanted(names: List[str]) -> bool:
+        return chosen(names, options.only) and not (options.skip and chosen(names, options.skip))
+
+    found = rows_here(options.complete)
+    rows = found + rows_debug(options.complete, found) + rows_free_threaded(options.complete, directory)
+    rows = [row for row in rows + rows_sid(options.complete, directory) if wanted(row.names)]
+    if options.pytest_args:
+        rows = [row._replace(suites={"chosen": options.pytest_args}) for row in rows]
+    architectures = [one for one in test_arch.ARCHITECTURES if wanted([one.name, "arch"]) and not options.pytest_args]
+    work: List[Callable[[], Outcome]] = []
+    for row in rows:
+        of_row = os.path.join(directory, "all", ("sid-" if row.where == SID else "") + row.label)
+        work.append(partial(run_row, row, of_row, options.all_required))
+    for architecture in architectures:
+        of_row = os.path.join(directory, "arch", architecture.name)
+        jobs = max(1, (os.cpu_count() or 1) // options.jobs)
+        work.append(partial(run_arch, architecture, of_row, options.all_required, jobs))
+    if not work:
+        print("test-all: nothing is called {}".format(" or ".join(options.only or [])))
+        return 1
+
+    def one(job: Callable[[], Outcome]) -> Outcome:
+        outcome = job()
+        print(f"{outcome.label}: {outcome.result}, {outcome.seconds:.0f} s", flush=True)
         return outcome
 
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        outcomes = list(pool.map(one, interpreters))
-    outcomes = [run_again(outcome) for outcome in outcomes]
-
-    print()
-    print(f"{'interpreter':12} {'result':8} {'seconds':>7}  tests")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = {number: pool.submit(one, work[number]) for number in in_order(rows, len(work))}
+        outcomes = [futures[number].result() for number in range(len(work))]
     for outcome in outcomes:
-        print(f"{outcome.interpreter.tag:12} {outcome.result:8} {outcome.seconds:7.0f}  {outcome.detail}")
-        if outcome.result == "skipped":
-            print(f"{'':29}  ({outcome.interpreter.path})")
-    failed = [outcome for outcome in outcomes if outcome.result == "FAILED"]
+        if outcome.result == "FAILED":
+            run_again(outcome)
+    print("\n" + table(outcomes))
+    return conclude(outcomes, time.monotonic() - start)
+
+
+def in_order(rows: List[Row], count: int) -> List[int]:
+    """What takes long to set up goes first, one without a GIL beside one of sid: one builds, the other downloads."""
+    built, sid = ([number for number, row in enumerate(rows) if row.where == where] for where in (BUILT, SID))
+    first = [number for pair in zip_longest(built, sid) for number in pair if number is not None]
+    return first + [number for number in range(count) if number not in first]
+
+
+def conclude(outcomes: List[Outcome], seconds: float) -> int:
+    failed = [outcome.label for outcome in outcomes if outcome.result == "FAILED"]
     tested = [outcome for outcome in outcomes if outcome.result == "ok"]
+    times = os.times()
+    spent = f"{seconds:.0f} s ({times.children_user + times.children_system:.0f} s of processors)"
     if failed:
-        print("test-all: failed with " + ", ".join(outcome.interpreter.tag for outcome in failed))
+        print(f"test-all: failed after {spent}: " + ", ".join(failed))
         return 1
     if not tested:
-        print("test-all: no interpreter could be tested")
+        print("test-all: nothing could be tested")
         return 1
-    print(f"test-all: passed with {len(tested)} interpreters")
+    print(f"test-all: passed, {len(tested)} of {len(outcomes)} rows, in {spent}")
     return 0
 
 

@@ -6,6 +6,7 @@
 Builds with Debian's cross compilers, in a directory each. What has another processor than this machine runs under
 QEMU's user emulation. Packages that are missing are installed when root asks; else the architecture is shown as
 skipped, with the command that would install them. Exit status 1 when a test fails or nothing could be tested.
+`make test-all` has these as rows of its table.
 
 Debian's gcc-multilib (-m32) cannot be installed beside cross compilers; i686's cross compiler gives the same code.
 """
@@ -21,6 +22,8 @@ import subprocess
 import sys
 import time
 from typing import List, NamedTuple, Optional, Tuple
+
+from machine import Failure, apt_install
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 EMULATED = "MPROF_TESTS_EMULATED"  # read by tests/c/sanitizer.h
@@ -69,24 +72,14 @@ class Outcome(NamedTuple):
     result: str  # ok, FAILED, skipped
     detail: str
     seconds: float
+    counts: Tuple[int, int, int] = (0, 0, 0)  # checks that passed, that failed, that were skipped
+    log: str = ""
 
 
 def missing(architecture: Architecture) -> bool:
     needed = [architecture.compiler, architecture.tools + "ar", *architecture.wrapper[:1]]
     headers = "/usr/include" if not architecture.tools else "/usr/{}/include".format(architecture.tools.rstrip("-"))
     return not all(map(shutil.which, needed)) or not os.path.exists(os.path.join(headers, "linux", "futex.h"))
-
-
-def install(packages: Tuple[str, ...]) -> Optional[str]:
-    """None, or why not."""
-    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return "needs Debian's packages, as root: apt-get install " + " ".join(packages)
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if run.returncode == 0:
-        return None
-    return f"{' '.join(command)}: {run.stdout.strip().splitlines()[-1:] or ['exit status %d' % run.returncode]}"
 
 
 def cross_file(architecture: Architecture) -> str:
@@ -100,29 +93,38 @@ def cross_file(architecture: Architecture) -> str:
     return "\n".join(lines) + "\n"
 
 
-def count(directory: str) -> Tuple[str, List[str]]:
-    """What the tests said, in a line; the names of those that failed."""
+def count(directory: str) -> Tuple[str, Tuple[int, int, int], List[str]]:
+    """What the tests said, in a line and in numbers; the names of the programs that failed."""
     failed = []
-    checks = skipped = programs = 0
+    passed = skipped = programs = broken = 0
     with open(os.path.join(directory, "meson-logs", "testlog.json"), encoding="utf-8") as file:
         for line in file:
             test = json.loads(line)
             programs += 1
             said = [row for row in test.get("stdout", "").splitlines() if row.startswith(("ok ", "not ok "))]
-            checks += len(said)
-            skipped += sum("# SKIP" in row for row in said)
+            not_run = sum("# SKIP" in row for row in said)
+            bad = sum(row.startswith("not ok ") and "# SKIP" not in row for row in said)
+            passed += len(said) - not_run - bad
+            skipped += not_run
             if test["result"] != "OK":
                 failed.append(test["name"].rpartition(":")[2].strip())
-    return f"{programs} programs, {checks - skipped} checks, {skipped} skipped", failed
+                bad = max(bad, 1)  # one that ended by a signal or was too slow
+            broken += bad
+    counts = (passed, broken, skipped)
+    return f"{programs} programs, {passed} checks, {skipped} skipped", counts, failed
 
 
-def run_tests(architecture: Architecture, directory: str) -> Outcome:
+def run_tests(architecture: Architecture, directory: str, jobs: int) -> Outcome:
     start = time.monotonic()
+    if platform.machine() != "x86_64":
+        return Outcome("skipped", f"starts from x86_64 only, this machine is {platform.machine()}", 0.0)
     if missing(architecture):
-        reason = install(architecture.packages)
-        if reason is None and missing(architecture):
+        try:
+            apt_install(architecture.packages)
+        except Failure as failure:
+            return Outcome("skipped", str(failure), time.monotonic() - start)
+        if missing(architecture):
             reason = "installed, but incomplete: " + " ".join(architecture.packages)
-        if reason is not None:
             return Outcome("skipped", reason, time.monotonic() - start)
     os.makedirs(directory, exist_ok=True)
     build = os.path.join(directory, "build")
@@ -133,9 +135,10 @@ def run_tests(architecture: Architecture, directory: str) -> Outcome:
     slower = EMULATION_IS_SLOWER if EMULATED + "=1" in architecture.wrapper else 1
     steps = [
         ["meson", "setup", build, ROOT, "-Dpython=false", "--cross-file", machine],
-        ["meson", "compile", "-C", build],
-        ["meson", "test", "-C", build, "--suite", "c", "--print-errorlogs", "-t", str(slower)],
-    ]
+        ["meson", "compile", "-C", build, "-j", str(jobs)],
+        ["meson", "test", "-C", build, "--suite", "c", "--print-errorlogs", "-t", str(slower),
+         "--num-processes", str(jobs)],
+    ]  # fmt: skip
     if os.path.exists(os.path.join(build, "build.ninja")):
         steps[0].append("--reconfigure")
     with open(log, "w", encoding="utf-8") as output:
@@ -144,11 +147,12 @@ def run_tests(architecture: Architecture, directory: str) -> Outcome:
             output.flush()
             status = subprocess.call(step, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             if status != 0 and step is not steps[-1]:
-                return Outcome("FAILED", f"{step[1]} (see {log})", time.monotonic() - start)
-    detail, failed = count(build)
+                return Outcome("FAILED", f"{step[1]} (see {log})", time.monotonic() - start, log=log)
+    detail, counts, failed = count(build)
+    seconds = time.monotonic() - start
     if status != 0:
-        return Outcome("FAILED", f"{', '.join(failed)}; {detail} (see {log})", time.monotonic() - start)
-    return Outcome("ok", detail, time.monotonic() - start)
+        return Outcome("FAILED", f"{', '.join(failed)}; {detail} (see {log})", seconds, counts, log)
+    return Outcome("ok", detail, seconds, counts, log)
 
 
 def main() -> int:
@@ -160,14 +164,12 @@ def main() -> int:
     for name in arguments.name:
         if name not in names:
             parser.error(f"unknown architecture {name!r}: {', '.join(names)} are known")
-    if platform.machine() != "x86_64":
-        print(f"test-arch: starts from x86_64 only, this machine is {platform.machine()}")
-        return 1
     results = []
     for architecture in ARCHITECTURES:
         if arguments.name and architecture.name not in arguments.name:
             continue
-        outcome = run_tests(architecture, os.path.join(os.path.abspath(arguments.directory), architecture.name))
+        directory = os.path.join(os.path.abspath(arguments.directory), architecture.name)
+        outcome = run_tests(architecture, directory, os.cpu_count() or 1)
         results.append(outcome.result)
         if len(results) == 1:
             print(f"{'name':8} {'architecture':37} {'result':8} {'seconds':>7}  tests")

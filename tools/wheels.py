@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Builds the source archive and a manylinux wheel for every CPython here, and tries each in a clean environment.
 
-    python tools/wheels.py [--only 3.11] [DIRECTORY]
+    python tools/wheels.py [--only 3.11] [--archive FILE] [DIRECTORY]
+
+Here are the CPythons that tools/interpreters.py finds, those without a GIL that tools/free_threaded.py built, and the
+newest ones of Debian's unstable release, in the chroot of tools/debian_sid.py; no debug builds.
 
 The archive is made of the last commit. Wheels are built from the archive, given the oldest manylinux tag that their
 symbols allow (auditwheel), and put into DIRECTORY (default dist/) with it. Each, and the archive itself, is then
@@ -13,14 +16,18 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from typing import List, NamedTuple
+from pathlib import Path
+from typing import List, NamedTuple, Optional
 
-from test_all import ROOT, Interpreter, discover, unusable
+import debian_sid
+import machine
+from interpreters import ROOT, Interpreter, chosen, discover, unusable
 
 PROGRAM = """
 import sys
@@ -123,39 +130,85 @@ def of_interpreter(interpreter: Interpreter, source: str, directory: str) -> Row
     return Row(interpreter.tag, "ok", os.path.basename(made))
 
 
-def main() -> int:
+def in_sid(source: str, directory: str, versions: List[str]) -> List[Row]:
+    """This program, run in the chroot for its interpreters, with the archive that was made here."""
+    chroot = debian_sid.Chroot(Path(ROOT) / "build" / "sid")
+    try:
+        places = [chroot.place(version) for version in versions]
+    except machine.Failure as failure:
+        return [Row(version, "skipped", "cannot be set up: {}".format(failure)) for version in versions]
+    shared = chroot.directory / "dist"
+    shutil.rmtree(str(shared), ignore_errors=True)
+    shared.mkdir()
+    shutil.copy(source, str(shared))
+    python = "/venvs/wheels/bin/python"
+    rows = "/dist/rows.json"
+    only = [word for version in versions for word in ("--only", version)]
+    steps = [
+        [places[-1].interpreter, "-m", "venv", "--clear", "/venvs/wheels"],
+        [python, "-m", "pip", "install", "-q", "-r", "tools/requirements-wheels.txt"],
+        [python, "tools/wheels.py", "--archive", "/dist/" + os.path.basename(source), "--json", rows, *only, "/dist"],
+    ]
+    log = str(chroot.directory / "wheels.txt")
+    with open(log, "w", encoding="utf-8") as output:
+        for step in steps:
+            status = places[-1].call(step, output)
+            if status != 0 and step is not steps[-1]:
+                return [Row("sid", "FAILED", "{}: status {} (see {})".format(" ".join(step), status, log))]
+    if not (shared / "rows.json").exists():
+        return [Row("sid", "FAILED", "status {} (see {})".format(status, log))]
+    for made in shared.glob("*.whl"):
+        shutil.copy(str(made), directory)
+    return [Row(*row) for row in json.loads((shared / "rows.json").read_text(encoding="utf-8"))]
+
+
+def here(only: Optional[List[str]]) -> List[Interpreter]:
+    """One of each release: the same release twice makes the same wheel."""
+    built = glob.glob(os.path.join(ROOT, "build", "free-threaded", "*", "python", "bin", "python3.*[0-9]t"))
+    every = [it for it in discover(built) if not it.kind.endswith("d") and chosen([it.tag, it.kind], only)]
+    return sorted({it.tag: it for it in reversed(every)}.values(), key=lambda it: (it.order, it.tag))
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", nargs="?", default="dist")
     parser.add_argument("--only", action="append", metavar="VERSION", help="this CPython (3.11, 3.13.0) alone")
-    arguments = parser.parse_args()
+    parser.add_argument("--archive", metavar="FILE", help="build from this source archive, not the last commit")
+    parser.add_argument("--json", metavar="FILE", help="write the table there, too")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse()
     directory = os.path.abspath(arguments.directory)
-    interpreters = discover()
-    if arguments.only:
-        wanted = tuple(arguments.only)
-        interpreters = [it for it in interpreters if any(it.tag == w or it.tag.startswith(w + ".") for w in wanted)]
-        if not interpreters:
-            parser.error("no CPython {} here".format(" or ".join(wanted)))
+    interpreters = here(arguments.only)
+    kinds = [interpreter.kind for interpreter in interpreters]
+    newest = [it for it in debian_sid.PYTHONS if "-" not in it and it not in kinds and chosen([it], arguments.only)]
+    if not interpreters and not newest:
+        print("wheels: no CPython {} here".format(" or ".join(arguments.only or [])), file=sys.stderr)
+        return 2
     os.makedirs(directory, exist_ok=True)
     rows = []
     try:
-        source = archive(directory)
+        source = arguments.archive or archive(directory)
         usable = [interpreter for interpreter in interpreters if unusable(interpreter) is None]
-        if usable:
+        if usable and not arguments.archive:
             try_out(usable[-1], source)
             rows.append(Row(usable[-1].tag, "ok", os.path.basename(source)))
     except Failed as failure:
         print("wheels: the source archive: {}".format(failure), file=sys.stderr)
         return 1
-    seen = set()
     for interpreter in interpreters:
-        if interpreter.tag in seen:
-            continue  # the same release twice makes the same wheel
-        seen.add(interpreter.tag)
         rows.append(of_interpreter(interpreter, source, directory))
         print("{}: {}".format(rows[-1].tag, rows[-1].result), flush=True)
+    if newest:
+        rows += in_sid(source, directory, newest)
     print()
     for row in rows:
         print("{:10} {:8} {}".format(*row))
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file)
     failed = [row for row in rows if row.result == "FAILED"]
     made = [row for row in rows if row.result == "ok"]
     return 1 if failed or not made else 0
