@@ -23,6 +23,7 @@ def test_hazard_07_a_hook_makes_no_request_of_its_own(domain: int, rate: int) ->
 
     for each in (RAW, MEM, OBJ):
         below.install(each)
+        mem.churn(each, 400, 300)  # counts above 256: to read them, integers are made, always as many
     count = 5000
 
     def requests(number: int) -> List[Any]:
