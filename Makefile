@@ -149,7 +149,7 @@ format: $(LINTERS) ## apply clang-format to the C files
 sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
 
-coverage: $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Python tests take
+coverage: $(PACKAGE) $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Python tests take
 	sh tools/coverage.sh $(BUILD) $(LEAST_COVERAGE)
 
 fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)

@@ -3,7 +3,9 @@
 
 The tests of src/cpython's readers thereby need neither the build system nor an
 installed package: only a C compiler and Python's headers. CC and CFLAGS are
-taken from the environment, so that a run can choose clang or a sanitizer.
+taken from the environment, so that a run can choose clang or a sanitizer. A run that
+measures coverage keeps what is built: TESTS_PROBE is the directory, TESTS_PROBE_FLAGS
+are flags for it.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def build(directory: Path) -> Path:
     command += WARNINGS
     for path in include_directories():
         command += ["-isystem", path]
-    command += shlex.split(os.environ.get("CFLAGS", ""))
+    command += shlex.split(os.environ.get("CFLAGS", "") + " " + os.environ.get("TESTS_PROBE_FLAGS", ""))
     run(command + list(FAKES) + ["-c", str(ROOT / CHECKED), "-o", str(checked)])
     sources = [str(ROOT / source) for source in SOURCES]
     run(command + ["-shared"] + sources + [str(checked), "-o", str(target)])
@@ -86,7 +88,7 @@ def run(command: List[str]) -> None:
 
 def load(directory: Path) -> ModuleType:
     """Builds the probe and imports it; the module stays loaded."""
-    path = build(directory)
+    path = build(Path(os.environ.get("TESTS_PROBE", str(directory))))
     spec = importlib.util.spec_from_file_location(NAME, str(path))
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
