@@ -93,8 +93,8 @@ class Place:
         path = binaries + os.pathsep + os.environ.get("PATH", os.defpath)
         subprocess.check_call(command, cwd=ROOT, env=dict(clean_environment(), PATH=path))
 
-    def install(self, requirements: Iterable[str]) -> str:
-        """Install mprofile as it is now, and the projects. Returns mprofile's version."""
+    def install(self, requirements: Iterable[str]) -> None:
+        """Install mprofile as it is now, and the projects."""
         self.pip("-U", "pip")
         self.pip("-r", os.path.join("tools", "requirements.txt"), "pytest>=7,<10", *requirements)
         build = os.path.join(self.directory, "package")
@@ -115,7 +115,6 @@ class Place:
             ).stdout.strip()
             if told != started:
                 raise SystemExit("{}: whether the profiler runs is {}, not {}".format(way, told, started))
-        return output(self.python, "-I", "-c", "import mprofile; print(mprofile.__version__)")
 
     def installed(self, project: str) -> str:
         code = (
@@ -343,6 +342,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="UNIT", help="these units of the suites")
     parser.add_argument("--ways", nargs="+", default=["rate 1", "rate 4096", "recorded"], choices=list(WAYS)[1:])
     parser.add_argument("--all", action="store_true", help="all of CPython's files, and the suites' longer units")
+    parser.add_argument("--installed", action="store_true", help="with what an earlier run installed there")
     parser.add_argument("--resume", action="store_true", help="leave out the units that an earlier run has finished")
     parser.add_argument("--minutes", type=float, default=0.0, help="begin no unit after this time")
     options = parser.parse_args()
@@ -355,8 +355,11 @@ def main() -> int:
     names = options.suites or list(suites.PROJECT_NAMES)
     files = place.cpython_files(options.all) if "cpython" in names else []
     chosen = suites.suites(names, files, options.all)
-    version = place.install([requirement for suite in chosen.values() for requirement in suite.requirements])
-    print("CPython {}, mprofile {}, {}".format(place.version, version, time.strftime("%Y-%m-%d")), flush=True)
+    if not options.installed:
+        place.install([requirement for suite in chosen.values() for requirement in suite.requirements])
+    versions = ["mprofile " + place.installed("mprofile")]
+    versions += ["{} {}".format(name, place.installed(name)) for name in chosen if name != "cpython"]
+    print("CPython {}, {}, {}".format(place.version, ", ".join(versions), time.strftime("%Y-%m-%d")), flush=True)
 
     state_path = os.path.join(place.directory, "results.json")
     found: Dict[str, Dict[str, Compared]] = {}

@@ -77,6 +77,12 @@ def sqlalchemy(file: str, *words: str) -> Unit:
     return Unit(name, "pytest", (file, *words), source="sqlalchemy", flags=("-s",))
 
 
+def lxml(file: str) -> Unit:
+    # What pytest takes for tests: classes that others are made from, and what gathers tests for unittest.
+    words = (file, "--deselect", file + "::_", "--deselect", file + "::test_suite")
+    return Unit("lxml/" + file, "pytest", words, source="lxml", part="src/lxml/tests")
+
+
 def cython(*patterns: str) -> Unit:
     words = ("runtests.py", "-vv", "--backends=c", "--no-unit", "--no-code-style", "--no-examples", "--no-annotate")
     name = "cython/" + "+".join(pattern.strip("$").replace("\\", "") for pattern in patterns)
@@ -196,14 +202,24 @@ PROJECTS: Tuple[Suite, ...] = (
     ),
     Suite(
         "aiohttp",
-        ("aiohttp", "blockbuster", "isal", "trustme", "zlib_ng", "pytest-timeout"),
+        (
+            "aiohttp",
+            "blockbuster",
+            "isal",
+            "trustme",
+            "zlib_ng",
+            "freezegun",
+            "pytest-cov",
+            "pytest-mock",
+            "pytest-timeout",
+        ),
         from_source(
             "aiohttp",
             "",
             """
             tests/test_leaks.py tests/test_http_parser.py tests/test_http_writer.py tests/test_streams.py
             tests/test_websocket_parser.py tests/test_websocket_writer.py tests/test_compression_utils.py
-            tests/test_web_websocket_functional.py tests/test_web_functional.py tests/test_multipart.py
+            tests/test_web_websocket_functional.py tests/test_multipart.py tests/test_web_functional.py
             """,
             *AIOHTTP,
         ),
@@ -212,13 +228,21 @@ PROJECTS: Tuple[Suite, ...] = (
     Suite(
         "lxml",
         ("lxml", "cssselect", "html5lib", "beautifulsoup4"),
-        from_source(
-            "lxml",
-            "src/lxml/tests",
-            """
-            test_threading.py test_etree.py test_elementtree.py test_objectify.py test_xslt.py test_sax.py test_io.py
-            test_nsclasses.py test_errors.py test_htmlparser.py test_incremental_xmlfile.py
-            """,
+        tuple(
+            lxml(file)
+            for file in (
+                "test_threading.py",
+                "test_etree.py",
+                "test_elementtree.py",
+                "test_objectify.py",
+                "test_xslt.py",
+                "test_sax.py",
+                "test_io.py",
+                "test_nsclasses.py",
+                "test_errors.py",
+                "test_htmlparser.py",
+                "test_incremental_xmlfile.py",
+            )
         ),
     ),
     Suite(
