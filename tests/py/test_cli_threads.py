@@ -23,8 +23,11 @@ from mprofile.reports import groups, threads
 # Each kind of thread keeps a number of kilobytes of its own.
 PROGRAM = """
 import _thread
-import concurrent.futures
+import concurrent.futures.thread
+import multiprocessing.dummy
 import multiprocessing.pool
+import multiprocessing.queues
+import multiprocessing.synchronize
 import sys
 import threading
 
