@@ -12,6 +12,7 @@ BENCH_ROUNDS ?= 9
 LEAST_COVERAGE ?= 0
 PYTEST_ARGS ?=
 ONLY ?=
+SKIP ?=
 PROGRAMS ?=
 
 BIN := $(CURDIR)/$(VENV)/bin
@@ -156,7 +157,7 @@ fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
 
 test-all: $(TOOLS) ## tests with every CPython and architecture there can be, set up where missing (ONLY='3.11 sid arch')
-	$(BIN)/python tools/test_all.py --directory $(BUILD) $(addprefix --only ,$(ONLY))
+	$(BIN)/python tools/test_all.py --directory $(BUILD) $(addprefix --only ,$(ONLY)) $(addprefix --skip ,$(SKIP))
 
 test-programs: ## test suites of CPython and other projects, without the profiler and with it (hours; PROGRAMS='tornado')
 	$(PYTHON) tests/programs/run.py --python $(PYTHON) --directory $(BUILD)/programs $(PROGRAMS)
