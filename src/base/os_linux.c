@@ -155,6 +155,38 @@ int mprof_os_list(const char *directory, int (*entry)(void *context, const char 
     return result;
 }
 
+/* In the kernel's header from 4.14 on; the numbers are for ever. */
+enum { BARRIER = 1 << 3, REGISTER_BARRIER = 1 << 4 };
+
+/* No longer than this is a store on its way to other processors, by far. */
+static const long BARRIER_BY_TIME_NS = 5000000;
+
+bool mprof_os_prepare_barrier(void)
+{
+#ifdef SYS_membarrier
+    int saved = errno;
+    bool prepared = syscall(SYS_membarrier, REGISTER_BARRIER, 0, 0) == 0 && syscall(SYS_membarrier, BARRIER, 0, 0) == 0;
+    errno = saved;
+    return prepared;
+#else
+    return false;
+#endif
+}
+
+void mprof_os_barrier(void)
+{
+    int saved = errno;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#ifdef SYS_membarrier
+    if (syscall(SYS_membarrier, BARRIER, 0, 0) != 0)
+#endif
+    { /* a filter of system calls that the program has put on since */
+        struct timespec time = {0, BARRIER_BY_TIME_NS};
+        (void)nanosleep(&time, NULL);
+    }
+    errno = saved;
+}
+
 long mprof_os_thread(void)
 {
     return (long)syscall(SYS_gettid);

@@ -60,10 +60,10 @@ static uint32_t most_entries(const struct mprof_shard *shard)
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         struct mprof_live *replaced)
 {
-    if (mprof_likely(mprof_livetable_put_quickly(table, *entry)))
-        return 0;
     uintptr_t address = mprof_live_address(entry);
     uint64_t hash = mprof_livetable_hash(address);
+    if (mprof_likely(mprof_livetable_put_quickly(table, hash, *entry)))
+        return 0;
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     bool may_add =
         shard->count < shard->grow_at || grow(table, arena, shard) == 0 || shard->count < most_entries(shard);

@@ -80,11 +80,10 @@ static inline void mprof_livetable_init(struct mprof_livetable *table)
     table->count = 0;
 }
 
-/* Starts loading the place of an address, so that put finds it in the cache. No lock needed when the table's owner
+/* Starts loading the place of an address with this hash, so that put finds it in the cache. No lock needed when the table's owner
  * keeps shards from being freed under the caller; a stale pointer only prefetches the wrong line. */
-static inline void mprof_livetable_prefetch(const struct mprof_livetable *table, uintptr_t address)
+static inline void mprof_livetable_prefetch(const struct mprof_livetable *table, uint64_t hash)
 {
-    uint64_t hash = mprof_livetable_hash(address);
     const struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     const struct mprof_live *entries = __atomic_load_n(&shard->entries, __ATOMIC_RELAXED);
     uint32_t capacity = __atomic_load_n(&shard->capacity, __ATOMIC_RELAXED);
@@ -107,11 +106,11 @@ static inline uint32_t mprof_livetable_probe(const struct mprof_shard *shard, ui
     return place;
 }
 
-/* Adds an entry if there is room without growing and its address is new, as nearly always. False: put it is. */
-MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, struct mprof_live entry)
+/* Adds an entry if there is room without growing and its address is new, as nearly always. `hash` is the address's.
+ * False: put it is. */
+MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uint64_t hash, struct mprof_live entry)
 {
     uintptr_t address = mprof_live_address(&entry);
-    uint64_t hash = mprof_livetable_hash(address);
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     if (mprof_unlikely(shard->count >= shard->grow_at))
         return false;

@@ -189,10 +189,10 @@ static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_l
 
 /* Puts a finished entry into the table and its figures where they belong. -1: no memory, the entry's detail is freed.
  */
-MPROF_INLINE int insert_locked(struct mprof_recorder *r, struct mprof_live entry, const struct mprof_weight *weight,
-                               int64_t now, bool plain)
+MPROF_INLINE int insert_locked(struct mprof_recorder *r, uint64_t hash, struct mprof_live entry,
+                               const struct mprof_weight *weight, int64_t now, bool plain)
 {
-    if (mprof_unlikely(!mprof_livetable_put_quickly(&r->live, entry)) && put_slowly_locked(r, entry, now) != 0)
+    if (mprof_unlikely(!mprof_livetable_put_quickly(&r->live, hash, entry)) && put_slowly_locked(r, entry, now) != 0)
         return -1;
     if (!plain && !r->exact)
         mprof_recorder_watch_locked(r, mprof_live_address(&entry));
@@ -201,7 +201,8 @@ MPROF_INLINE int insert_locked(struct mprof_recorder *r, struct mprof_live entry
 }
 
 MPROF_INLINE void record_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
-                                struct mprof_walked walked, uintptr_t address, uint64_t size, int64_t now, bool plain)
+                                struct mprof_walked walked, uintptr_t address, uint64_t hash, uint64_t size,
+                                int64_t now, bool plain)
 {
     uint32_t stack;
     if (mprof_unlikely((uint64_t)address - 1 >= MPROF_LIVE_ADDRESS) ||
@@ -221,7 +222,7 @@ MPROF_INLINE void record_locked(struct mprof_recorder *r, struct mprof_thread *t
     struct mprof_weight weight = whole(size);
     if (!plain)
         mprof_recorder_weigh(r, size, &weight);
-    if (insert_locked(r, (struct mprof_live){key, stack, word}, &weight, now, plain) != 0) {
+    if (insert_locked(r, hash, (struct mprof_live){key, stack, word}, &weight, now, plain) != 0) {
         r->drops++;
         return;
     }
@@ -244,7 +245,7 @@ static void record_sample_locked(struct mprof_recorder *r, struct mprof_thread *
     if (!r->exact)
         mprof_recorder_draw(r, thread);
     if (rate >= r->rate || mprof_sampler_keep(&thread->rng, size, rate, r->rate)) {
-        record_locked(r, thread, attached, walked, address, size, now, false);
+        record_locked(r, thread, attached, walked, address, mprof_livetable_hash(address), size, now, false);
         thread->last_address = address;
     }
 }
@@ -326,24 +327,26 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
         add_slow(r, attached, address, size);
         return;
     }
-    mprof_livetable_prefetch(&r->live, address);
+    uint64_t hash = mprof_livetable_hash(address);
+    mprof_livetable_prefetch(&r->live, hash);
     struct mprof_walked walked = mprof_recorder_walk(r, thread, attached);
     int64_t now = mprof_os_monotonic_coarse_ns();
-    if (mprof_unlikely(!mprof_recorder_enter(r))) {
+    bool by_favour;
+    if (mprof_unlikely(!mprof_recorder_enter_hook(r, thread, &by_favour))) {
         walk_done(thread, attached);
         drop_outside(r);
         return;
     }
     if (mprof_likely(r->active && thread->session == r->session)) {
         if (r->plain) {
-            record_locked(r, thread, attached, walked, address, size, now, true);
+            record_locked(r, thread, attached, walked, address, hash, size, now, true);
             thread->last_address = address;
         } else {
             record_sample_locked(r, thread, attached, walked, address, size, now);
         }
     }
     walk_done(thread, attached);
-    mprof_recorder_unlock(r);
+    mprof_recorder_unlock_hook(r, thread, by_favour);
 }
 
 void mprof_recorder_refused(void)
@@ -366,7 +369,8 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
     struct mprof_walked walked = mprof_recorder_walk(r, thread, attached);
     int64_t now = mprof_os_monotonic_coarse_ns();
     uint32_t stack;
-    if (!mprof_recorder_enter(r)) {
+    bool by_favour;
+    if (!mprof_recorder_enter_hook(r, thread, &by_favour)) {
         walk_done(thread, attached);
         return;
     }
@@ -383,7 +387,7 @@ void mprof_recorder_reuse(bool attached, uintptr_t address)
         }
     }
     walk_done(thread, attached);
-    mprof_recorder_unlock(r);
+    mprof_recorder_unlock_hook(r, thread, by_favour);
 }
 
 /* ---- remove ---- */
@@ -431,7 +435,9 @@ MPROF_INLINE void take(uintptr_t address, struct mprof_taken *taken, bool pin)
     if (!mprof_recorder_is_exact() &&
         !mprof_filter_maybe(__atomic_load_n(&mprof_recorder_filter, __ATOMIC_ACQUIRE), address))
         return;
-    if (mprof_unlikely(mprof_tls.busy || !mprof_recorder_enter(r))) {
+    struct mprof_thread *thread = mprof_tls.thread;
+    bool by_favour;
+    if (mprof_unlikely(mprof_tls.busy || !mprof_recorder_enter_hook(r, thread, &by_favour))) {
         mprof_recorder_defer(r, address);
         return;
     }
@@ -444,7 +450,7 @@ MPROF_INLINE void take(uintptr_t address, struct mprof_taken *taken, bool pin)
             r->trie.infos[taken->entry.stack].pins++;
         }
     }
-    mprof_recorder_unlock(r);
+    mprof_recorder_unlock_hook(r, thread, by_favour);
 }
 
 void mprof_recorder_take(uintptr_t address, struct mprof_taken *taken)
@@ -498,7 +504,8 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
         }
         struct mprof_weight weight;
         mprof_recorder_weigh(r, size, &weight);
-        if (failed != 0 || insert_locked(r, entry, &weight, r->peak_ns, false) != 0)
+        if (failed != 0 ||
+            insert_locked(r, mprof_livetable_hash(mprof_live_address(&entry)), entry, &weight, r->peak_ns, false) != 0)
             r->drops++;
     }
     mprof_recorder_unlock(r);

@@ -10,9 +10,10 @@
  *          this capture   main:12  serve:40  render:3                 1  2  ?      one step to look up
  *
  *   2. A step (parent, code, offset) -> node is looked up in a small direct-mapped memory first, and only then by way
- * of the code's function and the tree's hash.
+ * of the code's function and the tree's hash. A second one knows function and line of (code, offset), which take
+ * longest.
  *
- * Both remember addresses of code objects, so both are void when the epoch moves: a code object has died, or the tree
+ * All remember addresses of code objects, so all are void when the epoch moves: a code object has died, or the tree
  * was pruned. */
 #include "core/recorder_private.h"
 
@@ -41,6 +42,14 @@ static uint32_t function_of(struct mprof_recorder *r, const void *code)
     return function;
 }
 
+/* Where an instruction is remembered; NULL: nowhere. */
+static struct mprof_instruction *instruction_of(const struct mprof_recorder *r, const struct mprof_rawframe *frame)
+{
+    uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    key = (key ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
+    return r->memory ? &r->memory->instructions[key >> (64 - MPROF_INSTRUCTION_BITS)] : NULL;
+}
+
 /* Node of `frame` called from `parent`. -1: no memory. */
 static int step_down(struct mprof_recorder *r, uint32_t parent, const struct mprof_rawframe *frame, uint32_t *node)
 {
@@ -49,14 +58,20 @@ static int step_down(struct mprof_recorder *r, uint32_t parent, const struct mpr
         *node = step->node;
         return 0;
     }
-    uint32_t function = function_of(r, frame->code);
+    struct mprof_instruction *instruction = instruction_of(r, frame);
+    bool known = instruction && instruction->code == frame->code && instruction->offset == frame->offset &&
+                 instruction->epoch == (uint32_t)r->epoch;
+    uint32_t function = known ? instruction->function : function_of(r, frame->code);
     if (function == 0)
         return -1;
     int made = mprof_stacktrie_child(&r->trie, &r->arena, parent, function, frame->offset, node);
     if (made < 0)
         return -1;
+    uint32_t *line = &r->trie.nodes[*node].line;
     if (made)
-        r->trie.nodes[*node].line = r->options.source->line(frame->code, frame->offset);
+        *line = known ? instruction->line : r->options.source->line(frame->code, frame->offset);
+    if (instruction && !known)
+        *instruction = (struct mprof_instruction){frame->code, frame->offset, function, *line, (uint32_t)r->epoch};
     if (step)
         *step = (struct mprof_step){frame->code, frame->offset, parent, *node, (uint32_t)r->epoch};
     return 0;

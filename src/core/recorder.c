@@ -44,7 +44,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     watch_nothing();
     mprof_arena_move(old, &r->arena);
     mprof_livetable_init(&r->live);
-    r->steps = NULL;
+    r->memory = NULL;
     r->rate = r->options.sample_rate > 1.0 ? r->options.sample_rate : 1.0;
     r->exact = !(r->options.sample_rate > 1.0);
     r->plain = r->exact && r->options.max_live == 0;
@@ -70,7 +70,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     if (!r->watched || !r->description || mprof_strtab_init(&r->strings, &r->arena) != 0 ||
         mprof_functab_init(&r->functions, &r->arena) != 0 || mprof_stacktrie_init(&r->trie, &r->arena, !r->plain) != 0)
         return -1;
-    r->steps = mprof_arena_get(&r->arena, MPROF_STEPS * sizeof *r->steps);
+    r->memory = mprof_arena_get(&r->arena, sizeof *r->memory);
     publish_filter(r->exact ? &everything : r->watched);
     if (r->exact)
         mprof_sieve_fill(&mprof_recorder_sieve, true);
@@ -113,8 +113,11 @@ static void thread_exit(void *state)
     mprof_tls.thread = NULL;
     mprof_tls.exiting = 1;
     __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
-    if (entered)
+    if (entered) {
+        if (r->favoured == thread)
+            __atomic_store_n(&r->favoured, NULL, __ATOMIC_RELAXED);
         mprof_recorder_unlock(r);
+    }
 }
 
 static int reserve_frames(struct mprof_recorder *r, struct mprof_thread *thread, uint32_t frames)
@@ -233,6 +236,8 @@ int mprof_recorder_start(const struct mprof_recorder_options *options)
             __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
             __atomic_store_n(&mprof_recorder_exact, r->exact, __ATOMIC_RELAXED);
             begin_session_locked(r);
+            if (r->plain && !r->may_favour)
+                mprof_recorder_prepare_favour(r);
             result = 0;
         } else {
             deactivate_locked(r, &old);

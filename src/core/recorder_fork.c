@@ -47,6 +47,7 @@ static void reclaim_threads(struct mprof_recorder *r)
 {
     for (struct mprof_thread *thread = r->threads; thread; thread = thread->next) {
         thread->session = 0;
+        thread->inside = 0;
         thread->detached = 0;
         thread->id = mprof_os_thread(); /* only our own is left, and has another one now */
         if (thread->tls != &mprof_tls && thread != r->orphan)
@@ -62,6 +63,9 @@ static void after_fork_child(void)
         mprof_recorder_abandon(r);
     else
         reclaim_threads(r);
+    r->favoured = NULL;
+    if (r->may_favour)
+        mprof_recorder_prepare_favour(r);
     mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
     r->options.seeded = false; /* two children must not sample alike */
     r->recording = mprof_os_entropy() | 1;

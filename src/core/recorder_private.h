@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* recorder_private.h -- the recorder's state, shared by its files.
  *
- * WHAT    struct mprof_recorder and the state of a thread. recorder.c: life cycle, threads, fork. record.c: add and
- *         remove. record_stack.c: from a walk to a stack. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the
+ * WHAT    struct mprof_recorder and the state of a thread. recorder.c: life cycle, threads. recorder_fork.c: fork.
+ *         recorder_favour.c: the lock for a thread that is alone. record.c: add and remove. record_stack.c: from a walk
+ *         to a stack. recorder_prune.c: dead stacks. recorder_thin.c: the bound on live samples. snapshot_take.c: the
  *         copy.
  * WHY     One idea a file, one struct.
  * LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session`, `epoch` and `finalizing`,
- *         which are also read without it as hints. Functions named _locked are called with it held.
+ *         which are also read without it as hints. A favoured thread holds it by being `inside` (recorder_favour.c). Functions named _locked are called with it held.
  * MEMORY  see recorder.h. */
 #ifndef MPROF_CORE_RECORDER_PRIVATE_H
 #define MPROF_CORE_RECORDER_PRIVATE_H
@@ -34,6 +35,7 @@ struct mprof_thread {
     struct mprof_lastwalk last;
     uint64_t epoch;         /* of `last`, where that has any frames */
     uintptr_t last_address; /* of the last block recorded */
+    uint32_t inside;        /* 1: it holds the lock by favour, or is about to look whether it may; atomic */
     uint32_t detached;      /* 1: between a walk without the runtime's leave and the use of what it found; atomic */
 };
 
@@ -46,6 +48,15 @@ struct mprof_step {
     uint32_t epoch; /* low half of the recorder's */
 };
 
+/* What is known of an instruction, for steps that were not made before: every stack of a recursion is another one. */
+struct mprof_instruction {
+    const void *code;
+    uint32_t offset;
+    uint32_t function;
+    uint32_t line;
+    uint32_t epoch; /* low half of the recorder's */
+};
+
 /* What a free that the sieve let through is held against, without the lock. Never NULL: in exact mode one that says
  * "maybe" to everything. Under the lock, for changes. */
 extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
@@ -54,6 +65,13 @@ extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
 enum { MPROF_PRUNE_MIN_NODES = 8192 };
 
 enum { MPROF_STEP_BITS = 12, MPROF_STEPS = 1 << MPROF_STEP_BITS, MPROF_DEFERRED = 64 };
+enum { MPROF_INSTRUCTION_BITS = 10, MPROF_INSTRUCTIONS = 1 << MPROF_INSTRUCTION_BITS };
+
+/* What was learnt lately, each at the place that its hash says. Zeroes are known of no frame: no code is at 0. */
+struct mprof_memory {
+    struct mprof_step steps[MPROF_STEPS];
+    struct mprof_instruction instructions[MPROF_INSTRUCTIONS];
+};
 
 struct mprof_recorder {
     struct mprof_lock lock;
@@ -74,7 +92,7 @@ struct mprof_recorder {
     struct mprof_functab functions;
     struct mprof_stacktrie trie;
     struct mprof_filter *watched;          /* sampled addresses (not in exact mode) and codes */
-    struct mprof_step *steps;              /* MPROF_STEPS of them; NULL: no memory for them, do without */
+    struct mprof_memory *memory;           /* NULL: none left for it, do without */
     struct mprof_description *description; /* scratch of describe */
     double total_bytes;
     double total_blocks;
@@ -103,6 +121,11 @@ struct mprof_recorder {
     struct mprof_thread *orphan; /* shared by threads that have given theirs back; used with the lock held */
     uint64_t thread_serial;
     bool registered; /* the process-wide handlers are in place */
+
+    struct mprof_thread *favoured; /* atomic: it need not take the lock, see recorder_favour.c; NULL: no thread */
+    struct mprof_thread *streak_of;
+    uint32_t streak; /* how often that one has taken the lock in exact mode, and no other since */
+    bool may_favour; /* the system has what it takes */
 };
 
 extern struct mprof_recorder mprof_recorder;
@@ -139,7 +162,7 @@ MPROF_INLINE struct mprof_step *mprof_recorder_step(const struct mprof_recorder 
 {
     uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
     key = (key ^ parent ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
-    return r->steps ? &r->steps[key >> (64 - MPROF_STEP_BITS)] : NULL;
+    return r->memory ? &r->memory->steps[key >> (64 - MPROF_STEP_BITS)] : NULL;
 }
 
 MPROF_INLINE bool mprof_recorder_step_known(const struct mprof_recorder *r, const struct mprof_step *step,
@@ -222,9 +245,23 @@ void mprof_recorder_drain_locked(struct mprof_recorder *r);
 /* Forgets what is known of an address: its sample, its code object. */
 void mprof_recorder_forget_locked(struct mprof_recorder *r, uintptr_t address);
 
+/* ---- the lock ---- */
+
+/* Whether the system lets a thread be favoured. At a start, and in a forked child. */
+void mprof_recorder_prepare_favour(struct mprof_recorder *r);
+/* With the lock held, and another thread favoured: it is no longer, and is not inside. */
+void mprof_recorder_disfavour_locked(struct mprof_recorder *r);
+
+/* Times that a thread takes the lock, without another in between, before it is favoured: to end it costs some
+ * microseconds. */
+enum { MPROF_FAVOUR_AFTER = 4096 };
+
 /* `busy` is for signal handlers of the same thread: the compiler must not move it across the lock. */
 static inline void mprof_recorder_entered(struct mprof_recorder *r)
 {
+    struct mprof_thread *favoured = __atomic_load_n(&r->favoured, __ATOMIC_RELAXED);
+    if (mprof_unlikely(favoured != NULL) && favoured != mprof_tls.thread)
+        mprof_recorder_disfavour_locked(r);
     if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
         mprof_recorder_drain_locked(r);
 }
@@ -256,6 +293,45 @@ static inline void mprof_recorder_unlock(struct mprof_recorder *r)
     mprof_lock_release(&r->lock);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     mprof_tls.busy = 0;
+}
+
+/* As enter and unlock, for the hooks. `thread` is the calling thread's state, or NULL. *by_favour is for the unlock. */
+MPROF_INLINE bool mprof_recorder_enter_hook(struct mprof_recorder *r, struct mprof_thread *thread, bool *by_favour)
+{
+    *by_favour = false;
+    if (mprof_likely(thread != NULL) && mprof_likely(__atomic_load_n(&r->favoured, __ATOMIC_RELAXED) == thread)) {
+        mprof_tls.busy = 1;
+        __atomic_store_n(&thread->inside, 1, __ATOMIC_RELAXED);
+        /* Who ends the favour makes this one between two instructions of every thread. */
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        if (mprof_likely(__atomic_load_n(&r->favoured, __ATOMIC_RELAXED) == thread)) {
+            *by_favour = true;
+            if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
+                mprof_recorder_drain_locked(r);
+            return true;
+        }
+        __atomic_store_n(&thread->inside, 0, __ATOMIC_RELEASE);
+    }
+    if (mprof_unlikely(!mprof_recorder_enter(r)))
+        return false;
+    if (r->streak_of != thread) {
+        r->streak_of = thread;
+        r->streak = 0;
+    } else if (mprof_unlikely(++r->streak >= MPROF_FAVOUR_AFTER) && r->plain && r->may_favour && thread) {
+        __atomic_store_n(&r->favoured, thread, __ATOMIC_RELAXED);
+    }
+    return true;
+}
+
+MPROF_INLINE void mprof_recorder_unlock_hook(struct mprof_recorder *r, struct mprof_thread *thread, bool by_favour)
+{
+    if (mprof_likely(by_favour)) {
+        __atomic_store_n(&thread->inside, 0, __ATOMIC_RELEASE);
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        mprof_tls.busy = 0;
+    } else {
+        mprof_recorder_unlock(r);
+    }
 }
 
 #endif

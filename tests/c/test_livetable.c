@@ -30,7 +30,7 @@ static void test_edges(void)
     struct mprof_live entry = {1, 2, 3};
     begin();
     ok(mprof_livetable_find(&table, 0x10) == NULL && !mprof_livetable_take(&table, 0x10, &entry), "empty: nothing");
-    mprof_livetable_prefetch(&table, 0x10);
+    mprof_livetable_prefetch(&table, mprof_livetable_hash(0x10));
     is_uint(entry.size, 3, "what is not found is not handed out");
     is_int(put(0x10, 7, 8, 9, &entry), 0, "put");
     const struct mprof_live *found = mprof_livetable_find(&table, 0x10);
