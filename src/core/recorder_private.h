@@ -7,7 +7,8 @@
  *         copy.
  * WHY     One idea a file, one struct.
  * LOCKS   `lock` protects every field, but for `reentered` (atomic) and `active`, `session`, `epoch` and `finalizing`,
- *         which are also read without it as hints. A favoured thread holds it by being `inside` (recorder_favour.c). Functions named _locked are called with it held.
+ *         which are also read without it as hints. A favoured thread holds it by being `inside` (recorder_favour.c).
+ *         Functions named _locked are called with it held.
  * MEMORY  see recorder.h. */
 #ifndef MPROF_CORE_RECORDER_PRIVATE_H
 #define MPROF_CORE_RECORDER_PRIVATE_H
