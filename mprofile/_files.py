@@ -128,14 +128,26 @@ def read_file(path_or_file: Union[StrPath, IO[bytes]], limit: int) -> bytes:
     """
     if isinstance(path_or_file, (str, bytes, os.PathLike)):
         with open(path_or_file, "rb") as file:
-            data = file.read(limit + 1)
+            data = _read(path_or_file, file, limit)
     else:
-        data = path_or_file.read(limit + 1)
-    if not isinstance(data, bytes):
-        raise TypeError("%s must be open for reading bytes, not %s" % (name_of(path_or_file), type(data).__name__))
-    if len(data) > limit:
-        raise ValueError("%s: larger than the limit of %d bytes" % (name_of(path_or_file), limit))
+        data = _read(path_or_file, path_or_file, limit)
     return _decompress(path_or_file, data, limit) if data[:2] == b"\x1f\x8b" else data
+
+
+def _read(path_or_file: Any, file: IO[bytes], limit: int) -> bytes:
+    """All of a file. In steps: to be asked for so much at once it would make room for the limit first."""
+    import io
+
+    out = io.BytesIO()
+    while True:
+        part = file.read(min(_STEP, limit + 1 - out.tell()))
+        if not isinstance(part, bytes):
+            raise TypeError("%s must be open for reading bytes, not %s" % (name_of(path_or_file), type(part).__name__))
+        if not part:
+            return out.getvalue()
+        out.write(part)
+        if out.tell() > limit:
+            raise ValueError("%s: larger than the limit of %d bytes" % (name_of(path_or_file), limit))
 
 
 def _decompress(path_or_file: Any, data: bytes, limit: int) -> bytes:

@@ -133,6 +133,23 @@ def test_a_file_that_was_made_to_hurt(name: str, tmp_path: pathlib.Path) -> None
     assert os.listdir(str(tmp_path)) == ["hostile.pb.gz"]
 
 
+@sanitized
+def test_a_small_file_takes_little_memory(tmp_path: pathlib.Path) -> None:
+    """Less than the limit: a process that may have a quarter of it, reads. With checks around each block, which fill
+    what is asked for."""
+    (tmp_path / "heap.pb.gz").write_bytes(make_pprof([Sample((Call("main"),), 1000, 5, 3)]))
+    code = (
+        "import resource, mprofile\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (256 << 20, 256 << 20))\n"
+        "print(len(mprofile.read_pprof('heap.pb.gz').traces))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        universal_newlines=True, timeout=60, env=dict(os.environ, PYTHONMALLOC="debug"),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
 def test_time_is_linear_in_the_number_of_gzip_files() -> None:
     """Ten times as many in at most thirty times the time; copying what is left after each would take a hundred."""
 
