@@ -27,9 +27,9 @@ def test_gevent_tasks(rate: int) -> None:
             if depth:
                 return produce(depth - 1)
             for i in range(4):
-                kept.append(bytearray(5000))
+                kept.append(bytes(5000))
                 queue.put(i)
-                kept.append(bytearray(5000))
+                kept.append(bytes(5000))
                 gevent.sleep(0)
 
         def consume(depth):
@@ -37,9 +37,9 @@ def test_gevent_tasks(rate: int) -> None:
                 return consume(depth - 1)
             for i in range(4):
                 queue.get()
-                kept.append(bytearray(6000))
+                kept.append(bytes(6000))
                 gevent.sleep(0)
-                kept.append(bytearray(6000))
+                kept.append(bytes(6000))
 
         _core.start(128, rate, seed=1)
         pool = gevent.pool.Pool(500)
@@ -47,17 +47,17 @@ def test_gevent_tasks(rate: int) -> None:
             pool.spawn(produce, i % 20)
             pool.spawn(consume, i % 13)
         pool.join()
-        stacks = {5001: [], 6001: []}
+        stacks = {5033: [], 6033: []}
         for trace in _core._get_traces():
             if trace[1] in stacks:
                 names = [frame.name for frame in trace[2]]
                 stacks[trace[1]].append([name for name in names if name in ("produce", "consume")])
-        expected = {5001: ("produce", 20), 6001: ("consume", 13)}
+        expected = {5033: ("produce", 20), 6033: ("consume", 13)}
         for size, (name, depths) in expected.items():
             assert all(set(stack) == {name} for stack in stacks[size])
             assert {len(stack) for stack in stacks[size]} == set(range(1, depths + 1))
         assert len(kept) == 4000
-        counts = [len(stacks[5001]), len(stacks[6001])]
+        counts = [len(stacks[5033]), len(stacks[6033])]
         # At 1000 bytes a block of 5 kB is a sample but for 0.7 %.
         assert all(count == 2000 if rate == 0 else 1950 < count <= 2000 for count in counts), counts
         kept.clear()
@@ -80,7 +80,7 @@ def test_greenlets_that_die_unfinished(rate: int) -> None:
         from mprofile import _core
 
         def nested(depth):
-            held = bytearray(5000)
+            held = bytes(5000)
             if depth:
                 return nested(depth - 1)
             hub = greenlet.getcurrent().parent
@@ -108,7 +108,7 @@ def test_greenlets_that_die_unfinished(rate: int) -> None:
             thread.join()
         gc.collect()
         greenlet.greenlet(lambda: None).switch()
-        print(sum(trace[1] == 5001 for trace in _core._get_traces()), _core._valid())
+        print(sum(trace[1] == 5033 for trace in _core._get_traces()), _core._valid())
         """,
         str(rate),
     )
@@ -129,11 +129,11 @@ def test_gevent_server_with_patched_threads() -> None:
         cache = {}
 
         def handle_small(key):
-            cache[key] = bytearray(2000)
+            cache[key] = bytes(2000)
 
         def handle_large(key):
             gevent.sleep(0.001)
-            cache[key] = bytearray(9000)
+            cache[key] = bytes(9000)
 
         def handle(connection, address):
             key = int(connection.makefile().readline())
@@ -156,10 +156,10 @@ def test_gevent_server_with_patched_threads() -> None:
             thread.join()
         found = {}
         for trace in _core._get_traces():
-            if trace[1] in (2001, 9001):
+            if trace[1] in (2033, 9033):
                 names = tuple(frame.name for frame in trace[2][:2])
                 found[trace[1], names] = found.get((trace[1], names), 0) + 1
         print(sorted(found.items()))
         """
     )
-    assert out.strip() == ("[((2001, ('handle_small', 'handle')), 100), ((9001, ('handle_large', 'handle')), 100)]")
+    assert out.strip() == ("[((2033, ('handle_small', 'handle')), 100), ((9033, ('handle_large', 'handle')), 100)]")
