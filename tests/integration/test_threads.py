@@ -29,7 +29,7 @@ def test_pool_with_work_outside_the_gil(rate: int) -> None:
                 file.write(data)
                 file.seek(0)
                 assert hashlib.md5(file.read()).digest() == hashlib.md5(data).digest()
-            return rows, bytearray(50000 - 1)
+            return rows, bytes(50000 - 33)
 
         work(1)
         _core.start(64, int(sys.argv[1]), seed=1)
@@ -98,7 +98,7 @@ def test_thousands_of_short_threads() -> None:
         from mprofile import _core
 
         def body():
-            kept.append(bytearray(5000))
+            kept.append(bytes(5000))
 
         kept = []
         _core.start(64, 256, seed=1)
@@ -112,7 +112,7 @@ def test_thousands_of_short_threads() -> None:
                     thread.join()
             kept.clear()
             memory.append(_core._info()["memory"])
-        print(memory[-1] <= memory[4] + 200000, sum(trace[1] == 5001 for trace in _core._get_traces()), _core._valid())
+        print(memory[-1] <= memory[4] + 200000, sum(trace[1] == 5033 for trace in _core._get_traces()), _core._valid())
         """
     )
     assert out == "True 0 True\n"
@@ -129,7 +129,7 @@ def test_estimates_from_many_threads() -> None:
         from mprofile import _core
 
         def body():
-            kept.append([bytearray(500 - 1) for _ in range(4000)])
+            kept.append([bytes(500 - 33) for _ in range(4000)])
 
         kept = []
         _core.start(64, 8192, seed=3)
