@@ -106,7 +106,7 @@ PROJECTS: Tuple[Suite, ...] = (
     Suite(
         "greenlet",
         ("greenlet", "psutil", "objgraph"),
-        (package("greenlet.tests", "--ignore-glob=*/test_leaks.py"),),
+        (package("greenlet.tests", "-k", "not test_leaks"),),
         (package("greenlet.tests.test_leaks"),),
     ),
     Suite(
@@ -247,7 +247,7 @@ PROJECTS: Tuple[Suite, ...] = (
     ),
     Suite(
         "cffi",
-        ("cffi", "setuptools"),
+        ("cffi", "setuptools>=77"),
         from_source(
             "cffi",
             "",
@@ -261,7 +261,7 @@ PROJECTS: Tuple[Suite, ...] = (
     ),
     Suite(
         "cython",
-        ("cython", "setuptools"),
+        ("cython", "setuptools>=77"),
         (
             cython(r"run\.exttype_freelist$", r"run\.pep442_tp_finalize$", r"run\.generators_in_refcycles$"),
             cython(r"run\.with_gil$", r"run\.exttype_dealloc$", r"memoryview\.transpose_refcount$"),
