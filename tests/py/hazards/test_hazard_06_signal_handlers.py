@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Hazard 6: signals that arrive in a hook, in a snapshot, in a start: their handler comes to the hooks itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import List
+
+import pytest
+from harness import blocks, compile_c, isolated, run
+
+#: Arguments: the library, the rate.
+PROGRAM = """
+import ctypes, sys, time
+import _hazard_below as below
+import _hazard_mem as mem
+from mprofile import _core
+
+library, rate = ctypes.CDLL(sys.argv[1]), int(sys.argv[2])
+RAW = 0
+below.install(RAW)
+below.slot(101)
+_core.start(20, rate)
+assert library.interrupt_begin(100) == 0
+until = time.monotonic() + 2
+rounds = 0
+while time.monotonic() < until:
+    rounds += 1
+    mem.churn(RAW, 5003, 2000)
+    kept = mem.many(RAW, 6007, 50)
+    _core.get_traced_memory()
+    assert _core._valid()
+    if rounds % 20 == 0:
+        traces = _core._get_traces()
+        drops = _core._info()["drops"]
+        found = sum(trace[1] == 6007 for trace in traces)
+        assert found == 50 or drops or rate == 4096, (found, drops)
+        _core.reset_peak()
+    mem.release(RAW, kept)
+    if rounds % 200 == 0:
+        _core.stop()
+        _core.start(20, rate)
+ran = library.interrupt_end()
+sizes = [trace[1] for trace in _core._get_traces()]
+assert _core._valid()
+_core.stop()
+print(ran > 1000, rounds > 20, sizes.count(101), sizes.count(5003), sizes.count(6007))
+"""
+
+
+@pytest.mark.skipif(
+    os.environ.get("TESTS_SANITIZED") is not None, reason="the sanitizers do more in their hooks than a handler may"
+)
+@pytest.mark.parametrize("rate", [0, 2, 4096])
+def test_hazard_06_a_signal_handler_that_allocates(rate: int, tmp_path: object) -> None:
+    """10,000 times a second, wherever the program is, in a hook as well. It neither waits for itself nor leaves
+    anything behind, and what others hold stays recorded."""
+    library = os.path.join(str(tmp_path), "interrupt.so")
+    compile_c("interrupt.c", library, "-fPIC", "-shared")
+    assert run(PROGRAM, arguments=[library, str(rate)]) == "True True 0 0 0\n"
+
+
+@pytest.mark.parametrize("rate", [0, 2])
+@isolated
+def test_hazard_06_a_python_signal_handler_that_does_everything(rate: int) -> None:
+    """A handler in Python runs between two instructions: it may start, stop, copy, record and clear."""
+    import signal
+    import time
+
+    import mprofile
+    from mprofile import _core
+
+    ran: List[int] = []
+    over: List[bool] = []
+    with tempfile.TemporaryDirectory() as directory:
+
+        def handler(number: int, frame: object) -> None:
+            step = len(ran) % 6
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if step == 0:
+                _core.stop()
+            elif step == 1:
+                _core.start(20, rate)
+            elif step == 2:
+                mprofile.take_snapshot().statistics("lineno")
+            elif step == 3:
+                mprofile.start_recording(os.path.join(directory, "heap"), every=0.01)
+            elif step == 4:
+                _core.clear_traces()
+            else:
+                mprofile.stop_recording()
+            ran.append(step)
+            if not over:
+                signal.setitimer(signal.ITIMER_REAL, 0.002)
+
+        _core.start(20, rate)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        until = time.monotonic() + 2
+        while time.monotonic() < until or len(ran) < 60:
+            kept = [bytearray(5002) for _ in range(20)]
+            [str(i) for i in range(500)]
+            del kept
+        over.append(True)
+        time.sleep(0.02)
+        mprofile.stop_recording()
+    _core.stop()
+    _core.start(20, rate)
+    kept = [bytearray(5002) for _ in range(20)]
+    assert len(blocks(5003)) == 20 and _core._valid()
+    del kept
+    assert blocks(5003) == []
+    _core.stop()
