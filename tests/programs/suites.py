@@ -59,11 +59,9 @@ def pytest(name: str, *words: str, timeout: float = 900.0) -> Unit:
     return Unit(name, "pytest", words, timeout)
 
 
-def from_source(source: str, part: str, files: str, *words: str) -> Tuple[Unit, ...]:
-    """A unit for each of the files, which are in this part of the source release."""
-    return tuple(
-        Unit(source + "/" + file, "pytest", (file, *words), source=source, part=part) for file in files.split()
-    )
+def from_source(source: str, files: str) -> Tuple[Unit, ...]:
+    """A unit for each of the files."""
+    return tuple(Unit(source + "/" + file, "pytest", (file,), source=source) for file in files.split())
 
 
 def django(labels: str) -> Unit:
@@ -75,6 +73,12 @@ def sqlalchemy(file: str, *words: str) -> Unit:
     # Without -s its tests would import the sources beside them, which have no compiled modules.
     name = "/".join(("sqlalchemy", file, *words[1:]))
     return Unit(name, "pytest", (file, *words), source="sqlalchemy", flags=("-s",))
+
+
+def aiohttp(file: str) -> Unit:
+    # Instead of its own options, which measure coverage and start a process for each processor.
+    words = (file, "-o", "addopts=", "-m", "not dev_mode and not autobahn and not internal")
+    return Unit("aiohttp/" + file, "pytest", words, source="aiohttp", left_out="aiohttp")
 
 
 def lxml(file: str) -> Unit:
@@ -96,9 +100,6 @@ def package(name: str, *words: str, timeout: float = 900.0) -> Unit:
 def cpython(names: List[str]) -> Suite:
     return Suite("cpython", (), tuple(regrtest(name) for name in names))
 
-
-#: Instead of its own options, which measure coverage and start a process for each processor.
-AIOHTTP = ("-o", "addopts=", "-m", "not dev_mode and not autobahn and not internal")
 
 #: Projects whose tests are part of what pip installs.
 PROJECTS: Tuple[Suite, ...] = (
@@ -192,13 +193,12 @@ PROJECTS: Tuple[Suite, ...] = (
         ("attrs", "hypothesis", "pexpect", "pygments", "xmlschema"),
         from_source(
             "pytest",
-            "",
             """
             testing/test_threadexception.py testing/test_unraisableexception.py testing/test_recwarn.py
             testing/test_faulthandler.py testing/test_monkeypatch.py testing/code
             """,
         ),
-        from_source("pytest", "", "testing"),
+        from_source("pytest", "testing"),
     ),
     Suite(
         "aiohttp",
@@ -213,17 +213,22 @@ PROJECTS: Tuple[Suite, ...] = (
             "pytest-mock",
             "pytest-timeout",
         ),
-        from_source(
-            "aiohttp",
-            "",
-            """
-            tests/test_leaks.py tests/test_http_parser.py tests/test_http_writer.py tests/test_streams.py
-            tests/test_websocket_parser.py tests/test_websocket_writer.py tests/test_compression_utils.py
-            tests/test_web_websocket_functional.py tests/test_multipart.py tests/test_web_functional.py
-            """,
-            *AIOHTTP,
+        tuple(
+            aiohttp(file)
+            for file in (
+                "tests/test_leaks.py",
+                "tests/test_http_parser.py",
+                "tests/test_http_writer.py",
+                "tests/test_streams.py",
+                "tests/test_websocket_parser.py",
+                "tests/test_websocket_writer.py",
+                "tests/test_compression_utils.py",
+                "tests/test_web_websocket_functional.py",
+                "tests/test_multipart.py",
+                "tests/test_web_functional.py",
+            )
         ),
-        from_source("aiohttp", "", "tests", *AIOHTTP),
+        (aiohttp("tests"),),
     ),
     Suite(
         "lxml",
@@ -250,14 +255,13 @@ PROJECTS: Tuple[Suite, ...] = (
         ("cffi", "setuptools>=77"),
         from_source(
             "cffi",
-            "",
             """
             src/c/test_c.py testing/cffi0/test_ffi_backend.py testing/cffi0/test_function.py
             testing/cffi1/test_ffi_obj.py testing/cffi1/test_new_ffi_1.py testing/embedding/test_basic.py
             testing/embedding/test_thread.py testing/embedding/test_tlocal.py
             """,
         ),
-        from_source("cffi", "", "testing"),
+        from_source("cffi", "testing"),
     ),
     Suite(
         "cython",
