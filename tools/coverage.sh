@@ -63,6 +63,7 @@ done
 python_tests "$(dirname "$(command -v python)")" "$build/coverage-package" --deselect "$slow" --deselect "$user" \
     ${PYTEST_ARGS:-$tests} || failed="$failed Python"
 
+versions=
 others() {
     python - <<EOF
 import sys
@@ -82,6 +83,7 @@ EOF
 for other in ${OTHERS-$(others)}; do
     version=$("$other" -c 'import sys; print("%d.%d" % sys.version_info[:2] + sys.abiflags)')
     venv=$build/coverage-venv-$version
+    versions="$versions $version"
     echo "== Python tests with $other"
     [ -f "$venv/ready" ] || {
         "$other" -m venv "$venv"
@@ -93,11 +95,26 @@ for other in ${OTHERS-$(others)}; do
         tests/py/test_api.py tests/py/test_code_objects.py tests/py/test_frames.py || failed="$failed $version"
 done
 
-# Counts derived from others (gcov's way to instrument less) may come out negative in a process that was forked.
-gcovr --root . --filter src/ --exclude-lines-by-pattern '.*mprof_assert\(.*' \
-    --gcov-ignore-errors=no_working_dir_found --gcov-suspicious-hits-threshold 0 \
-    --gcov-ignore-parse-errors=negative_hits.warn_once_per_file \
-    --json "$build/coverage.json" "$build"/coverage-*/
+# Counts derived from others (gcov's way to instrument less) may come out negative in a process that was forked. Of the other
+# versions counts what they have a part of their own in: in the rest it is the macros of their Python.h that differ.
+read_counts() {
+    result=$1
+    filter=$2
+    shift 2
+    gcovr --root . --filter "$filter" --exclude-lines-by-pattern '.*mprof_assert\(.*' \
+        --gcov-ignore-errors=no_working_dir_found --gcov-suspicious-hits-threshold 0 \
+        --gcov-ignore-parse-errors=negative_hits.warn_once_per_file --merge-mode-functions merge-use-line-min \
+        --json "$result" "$@"
+}
+
+read_counts "$build/coverage-here.json" src/ "$build/coverage-c" "$build/coverage-package" "$build/coverage-package-probe"
+traces="--add-tracefile $build/coverage-here.json"
+for version in $versions; do
+    read_counts "$build/coverage-$version.json" 'src/cpython/(capture|compat|frames|lines|names|objects)' \
+        "$build/coverage-$version" "$build/coverage-$version-probe"
+    traces="$traces --add-tracefile $build/coverage-$version.json"
+done
+gcovr --root . --merge-mode-functions merge-use-line-min $traces --json "$build/coverage.json"
 for metric in line branch; do
     echo "== coverage by $metric"
     gcovr --root . --txt-metric "$metric" --add-tracefile "$build/coverage.json" --fail-under-branch "$least" ||
