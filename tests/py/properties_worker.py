@@ -77,8 +77,8 @@ class Session:
         if child == 0:
             status = 1
             try:
-                gc.collect()  # what lies on free lists would be taken for the snapshot, by each tool otherwise
                 totals = self.tool.get_traced_memory()
+                gc.collect()  # what lies on free lists would be taken for the snapshot, by each tool otherwise
                 base = os.path.join(self.directory, "{}-{:02}".format(self.tool.__name__, self.taken))
                 self.tool.take_snapshot().dump(base)
                 with open(base + ".totals", "w") as file:
