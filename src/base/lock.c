@@ -47,13 +47,16 @@ MPROF_COLD bool mprof_lock_acquire_slow(struct mprof_lock *lock, uint32_t *mood)
     int64_t deadline = 0;
     for (int i = 0; i < SPINS; i++) {
         pause_cpu();
-        if (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 0 && mprof_lock_try(lock))
+        if (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 0 && mprof_lock_try(lock)) {
+            lock->waits++;
             return true;
+        }
     }
     /* From here on the lock is taken as 2: a release then wakes a waiter, at worst one too often. */
     while (__atomic_exchange_n(&lock->word, 2, __ATOMIC_ACQUIRE) != 0) {
         if (!sleep_on(lock, mood, &deadline))
             return false;
     }
+    lock->waits++;
     return true;
 }

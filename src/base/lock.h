@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* lock.h -- a mutual-exclusion lock of four bytes for use inside allocator hooks.
+/* lock.h -- a small mutual-exclusion lock for use inside allocator hooks.
  *
- * WHAT    0 free, 1 held, 2 held and somebody waits. Spins briefly, then sleeps in the kernel.
+ * WHAT    0 free, 1 held, 2 held and somebody waits. Spins briefly, then sleeps in the kernel. Counts how often.
  * WHY     pthread_mutex_t works too, but costs a call each way, has no known state after fork, and its size and
  *         content differ between libcs. This one is taken with one atomic instruction, released with a plain store (an
  *         atomic instruction costs as much as five others of a hook), and is reset in a forked child by writing 0.
@@ -18,6 +18,7 @@
 
 struct mprof_lock {
     uint32_t word;
+    uint32_t waits; /* times that somebody got it only after waiting; the lock's holder's */
 };
 
 #define MPROF_LOCK_INIT                                                                                                \

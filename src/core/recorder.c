@@ -353,6 +353,8 @@ void mprof_recorder_totals(struct mprof_recorder_totals *totals)
                                                  r->live.count,
                                                  r->drops + __atomic_load_n(&r->reentered, __ATOMIC_RELAXED),
                                                  r->thinnings,
+                                                 0,
+                                                 0,
                                                  r->prunes,
                                                  r->trie.count,
                                                  r->trie.stack_count,
@@ -360,6 +362,8 @@ void mprof_recorder_totals(struct mprof_recorder_totals *totals)
                                                  r->options.max_frames};
     }
     totals->memory = r->arena.mapped + r->thread_arena.mapped;
+    totals->waits = r->lock.waits;
+    totals->favours = r->favours;
     mprof_recorder_unlock(r);
 }
 

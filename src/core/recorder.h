@@ -121,6 +121,8 @@ struct mprof_recorder_totals {
     uint64_t live;      /* samples */
     uint64_t drops;
     uint64_t thinnings;
+    uint64_t waits;   /* of the process: times that a thread had to wait for the recorder's lock */
+    uint64_t favours; /* of the process: times that a thread's favour was ended for another (recorder_favour.c) */
     uint64_t prunes;
     uint64_t nodes; /* of the stack tree */
     uint64_t stacks;

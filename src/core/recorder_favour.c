@@ -44,6 +44,7 @@ MPROF_COLD void mprof_recorder_disfavour_locked(struct mprof_recorder *r)
     struct mprof_thread *thread = r->favoured;
     __atomic_store_n(&r->favoured, NULL, __ATOMIC_RELAXED);
     r->streak_of = NULL;
+    r->favours++;
     mprof_os_barrier();
     for (int i = 0; __atomic_load_n(&thread->inside, __ATOMIC_ACQUIRE) != 0; i++) {
         if (i >= SPINS)

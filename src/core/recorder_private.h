@@ -125,8 +125,9 @@ struct mprof_recorder {
 
     struct mprof_thread *favoured; /* atomic: it need not take the lock, see recorder_favour.c; NULL: no thread */
     struct mprof_thread *streak_of;
-    uint32_t streak; /* how often that one has taken the lock in exact mode, and no other since */
-    bool may_favour; /* the system has what it takes */
+    uint32_t streak;  /* how often that one has taken the lock in exact mode, and no other since */
+    uint32_t favours; /* how often favour was ended for another thread */
+    bool may_favour;  /* the system has what it takes */
 };
 
 extern struct mprof_recorder mprof_recorder;

@@ -291,7 +291,9 @@ static PyObject *core_get_tracemalloc_memory(PyObject *module, PyObject *ignored
 PyDoc_STRVAR(info_doc,
              "_info()\n--\n\n"
              "State of the recorder as a dict: live samples, drops, thinnings, prunes, nodes and stacks of the\n"
-             "tree, bytes of memory, and the sample rate in force (1.0 in exact mode).");
+             "tree, bytes of memory, and the sample rate in force (1.0 in exact mode). Of the process since it began:\n"
+             "waits, how often a thread had to wait for the recorder's lock; favours, how often one that was alone\n"
+             "had to take the lock again because another came.");
 
 static PyObject *core_info(PyObject *module, PyObject *ignored)
 {
@@ -299,10 +301,11 @@ static PyObject *core_info(PyObject *module, PyObject *ignored)
     (void)module;
     (void)ignored;
     mprof_recorder_totals(&t);
-    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:d}", "live", (unsigned long long)t.live, "drops",
+    return Py_BuildValue("{s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:n,s:d}", "live", (unsigned long long)t.live, "drops",
                          (unsigned long long)t.drops, "thinnings", (unsigned long long)t.thinnings, "prunes",
                          (unsigned long long)t.prunes, "nodes", (unsigned long long)t.nodes, "stacks",
-                         (unsigned long long)t.stacks, "memory", (Py_ssize_t)t.memory, "sample_rate", t.sample_rate);
+                         (unsigned long long)t.stacks, "waits", (unsigned long long)t.waits, "favours",
+                         (unsigned long long)t.favours, "memory", (Py_ssize_t)t.memory, "sample_rate", t.sample_rate);
 }
 
 /* ---- stacks and snapshots ---- */

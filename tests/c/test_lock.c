@@ -66,6 +66,7 @@ static void test_states(void)
     mprof_lock_release(&lock);
     pthread_join(thread, NULL);
     ok(atomic_load(&entered), "and is woken by the release");
+    is_uint(lock.waits, 1, "which counts as one wait");
     mprof_lock_acquire(&lock);
     mprof_lock_reset(&lock);
     ok(mprof_lock_try(&lock), "after a reset it is free");
