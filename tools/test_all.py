@@ -112,7 +112,8 @@ def rows_debug(complete: bool, present: List[Row]) -> List[Row]:
         return []
 
     def set_up(directory: str) -> suites.Place:
-        apt_install([f"python{version}-dbg", f"python{version}-dev", f"python{version}-venv"])
+        parts = ("python{}-dbg", "python{}-dev", "python{}-venv", "libpython{}-testsuite")
+        apt_install([part.format(version) for part in parts])
         return suites.Place(f"/usr/bin/python{version}-dbg", *within(directory), complete=False)
 
     return [Row(f"{version}d", HERE, [f"{version}d", "here", "debug"], part(not complete), set_up)]
