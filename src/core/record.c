@@ -356,36 +356,61 @@ void mprof_recorder_refused(void)
         mprof_sampler_set(mprof_sampler_gap(&thread->rng, thread->rate));
 }
 
+static void reuse_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
+                         struct mprof_walked walked, uintptr_t address, int64_t now)
+{
+    uint32_t stack;
+    if (!mprof_livetable_find(&r->live, address))
+        return;
+    if (mprof_recorder_find_stack_locked(r, thread, attached, walked, &stack) != 0) {
+        r->drops++;
+        return;
+    }
+    struct mprof_live *entry = mprof_livetable_find(&r->live, address);
+    struct mprof_weight weight;
+    mprof_recorder_weigh(r, mprof_recorder_size_locked(r, entry), &weight);
+    mprof_recorder_count_locked(r, entry->stack, &weight, -1, now);
+    mprof_recorder_count_locked(r, stack, &weight, 1, now);
+    entry->stack = stack;
+}
+
+/* The first visit of a thread, or of a forked child. */
+static MPROF_COLD void reuse_slow(struct mprof_recorder *r, bool attached, uintptr_t address)
+{
+    if (!mprof_recorder_active() || !mprof_recorder_enter(r))
+        return;
+    if (enter_locked(r, 0)) {
+        struct mprof_thread *thread = mprof_recorder_thread_locked(r);
+        struct mprof_walked walked = mprof_recorder_walk(r, thread, attached);
+        reuse_locked(r, thread, attached, walked, address, mprof_os_monotonic_coarse_ns());
+        walk_done(thread, attached);
+    }
+    mprof_recorder_unlock(r);
+}
+
 void mprof_recorder_reuse(bool attached, uintptr_t address)
 {
     struct mprof_recorder *r = &mprof_recorder;
     struct mprof_thread *thread = mprof_tls.thread;
-    if (mprof_tls.busy || !ready(r, thread))
+    if (mprof_tls.busy)
         return;
+    if (mprof_unlikely(!ready(r, thread))) {
+        reuse_slow(r, attached, address);
+        return;
+    }
     if (thread->last_address == address) {
         thread->last_address = 0; /* recorded just now, with this very stack; the next time it comes from a free list */
         return;
     }
     struct mprof_walked walked = mprof_recorder_walk(r, thread, attached);
     int64_t now = mprof_os_monotonic_coarse_ns();
-    uint32_t stack;
     bool by_favour;
     if (!mprof_recorder_enter_hook(r, thread, &by_favour)) {
         walk_done(thread, attached);
         return;
     }
-    if (r->active && thread->session == r->session && mprof_livetable_find(&r->live, address)) {
-        if (mprof_recorder_find_stack_locked(r, thread, attached, walked, &stack) == 0) {
-            struct mprof_live *entry = mprof_livetable_find(&r->live, address);
-            struct mprof_weight weight;
-            mprof_recorder_weigh(r, mprof_recorder_size_locked(r, entry), &weight);
-            mprof_recorder_count_locked(r, entry->stack, &weight, -1, now);
-            mprof_recorder_count_locked(r, stack, &weight, 1, now);
-            entry->stack = stack;
-        } else {
-            r->drops++;
-        }
-    }
+    if (r->active && thread->session == r->session)
+        reuse_locked(r, thread, attached, walked, address, now);
     walk_done(thread, attached);
     mprof_recorder_unlock_hook(r, thread, by_favour);
 }

@@ -108,6 +108,54 @@ static void test_forks(void)
     mprof_recorder_stop();
 }
 
+/* A thread that has recorded nothing yet in this session, or in this process, takes a block from a free list. */
+static struct fake_code reuser;
+
+static int note_name(void *text, const struct mprof_frame_view *frame)
+{
+    (void)snprintf(text, 16, "%.*s", (int)frame->name_length, frame->name);
+    return 1; /* the innermost is enough */
+}
+
+static bool reused_by_reuser(uintptr_t address)
+{
+    char text[16] = "";
+    fake_call(&reuser, 4);
+    mprof_recorder_reuse(true, address);
+    fake_return(1);
+    mprof_recorder_stack(address, note_name, text);
+    return strcmp(text, "f2") == 0;
+}
+
+static void *reuse_first(void *result)
+{
+    *(bool *)result = reused_by_reuser(0x1000);
+    return NULL;
+}
+
+static void test_reuse_comes_first(void)
+{
+    bool right = false;
+    int status = -1;
+    pthread_t thread;
+    reuser = fake_code(2, 2, 1);
+    fake_start(1, 8, 1, 0);
+    fake_call(&code, 2);
+    fake_malloc(0x1000, 10);
+    fake_malloc(0x2000, 10);
+    pthread_create(&thread, NULL, reuse_first, &right);
+    pthread_join(thread, NULL);
+    ok(right, "a new thread's first act is to use a block again");
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(!reused_by_reuser(0x2000));
+    waitpid(pid, &status, 0);
+    is_int(status, 0, "and that of a child");
+    ok(mprof_recorder_valid(), "invariants");
+    fake_return(1);
+    mprof_recorder_stop();
+}
+
 struct drawn {
     uint64_t pattern; /* which of 64 allocations were sampled */
     uint64_t recording;
@@ -240,6 +288,7 @@ int main(void)
     test_random_numbers(true);
     test_generations();
     test_states();
+    test_reuse_comes_first();
     test_forks();
     return done();
 }
