@@ -173,18 +173,23 @@ bool mprof_os_prepare_barrier(void)
 #endif
 }
 
-void mprof_os_barrier(void)
+bool mprof_os_barrier(void)
 {
     int saved = errno;
+    bool done = false;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #ifdef SYS_membarrier
-    if (syscall(SYS_membarrier, BARRIER, 0, 0) != 0)
+    done = syscall(SYS_membarrier, BARRIER, 0, 0) == 0;
 #endif
-    { /* a filter of system calls that the program has put on since */
-        struct timespec time = {0, BARRIER_BY_TIME_NS};
-        (void)nanosleep(&time, NULL);
+    if (!done) { /* a filter of system calls that the program has put on since */
+        int64_t end = mprof_os_monotonic_ns() + BARRIER_BY_TIME_NS;
+        do { /* a signal ends a sleep early, and a filter may refuse that, too */
+            struct timespec time = {0, BARRIER_BY_TIME_NS};
+            (void)nanosleep(&time, NULL);
+        } while (mprof_os_monotonic_ns() < end);
     }
     errno = saved;
+    return done;
 }
 
 long mprof_os_thread(void)

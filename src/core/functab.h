@@ -5,7 +5,8 @@
  *         codes: address of a code object -> function, with a fingerprint of the object.
  * WHY     Code objects die and others are born at their addresses. Two defences: the recorder watches the address of
  *         every code it knows in its filter, so the free of a code object takes the slow path and ends here in
- *         forget; and a look-up compares the fingerprint. Equal functions share an index however often their module
+ *         forget; and a look-up compares the fingerprint, for a death that no hook saw (what record_stack.c has just
+ *         remembered of it comes first, though). Equal functions share an index however often their module
  *         is reloaded; a changed body has another line table and another index, so the line that a node of the tree
  *         has resolved stays true.
  * LOCKS   the caller's.

@@ -110,6 +110,7 @@ static void thread_exit(void *state)
     bool entered = mprof_recorder_enter(r);
     /* Without the lock a fork is going on, whose thread does not look at this word until it is over. */
     __atomic_store_n(&thread->tls, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->inside, 0, __ATOMIC_RELAXED); /* 1 in a thread that was ended in the middle of a hook */
     mprof_tls.thread = NULL;
     mprof_tls.exiting = 1;
     __atomic_store_n(&mprof_tls.countdown, 0, __ATOMIC_RELAXED);
@@ -225,6 +226,8 @@ int mprof_recorder_start(const struct mprof_recorder_options *options)
     struct mprof_recorder *r = &mprof_recorder;
     struct mprof_arena old;
     int result = MPROF_RECORDER_ACTIVE;
+    bool plain = !(options->sample_rate > 1.0) && options->max_live == 0;
+    bool may_favour = plain && mprof_recorder_can_favour(); /* not with the lock: it takes its time */
     mprof_arena_init(&old, 0);
     mprof_recorder_lock(r);
     if (!r->active) {
@@ -236,8 +239,7 @@ int mprof_recorder_start(const struct mprof_recorder_options *options)
             __atomic_store_n(&r->active, true, __ATOMIC_RELAXED);
             __atomic_store_n(&mprof_recorder_exact, r->exact, __ATOMIC_RELAXED);
             begin_session_locked(r);
-            if (r->plain && !r->may_favour)
-                mprof_recorder_prepare_favour(r);
+            r->may_favour = may_favour;
             result = 0;
         } else {
             deactivate_locked(r, &old);

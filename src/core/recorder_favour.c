@@ -34,9 +34,9 @@ enum { SPINS = 100 };
 /* Nobody wakes who waits. */
 static const int64_t LOOK_NS = 50000;
 
-void mprof_recorder_prepare_favour(struct mprof_recorder *r)
+bool mprof_recorder_can_favour(void)
 {
-    r->may_favour = !UNDER_TSAN && mprof_os_prepare_barrier();
+    return !UNDER_TSAN && mprof_os_prepare_barrier();
 }
 
 MPROF_COLD void mprof_recorder_disfavour_locked(struct mprof_recorder *r)
@@ -45,7 +45,8 @@ MPROF_COLD void mprof_recorder_disfavour_locked(struct mprof_recorder *r)
     __atomic_store_n(&r->favoured, NULL, __ATOMIC_RELAXED);
     r->streak_of = NULL;
     r->favours++;
-    mprof_os_barrier();
+    if (!mprof_os_barrier())
+        r->may_favour = false; /* too dear from now on */
     for (int i = 0; __atomic_load_n(&thread->inside, __ATOMIC_ACQUIRE) != 0; i++) {
         if (i >= SPINS)
             mprof_os_wait_for(&thread->inside, 1, LOOK_NS);

@@ -64,8 +64,7 @@ static void after_fork_child(void)
     else
         reclaim_threads(r);
     r->favoured = NULL;
-    if (r->may_favour)
-        mprof_recorder_prepare_favour(r);
+    r->may_favour = r->may_favour && r->active && r->plain && mprof_recorder_can_favour();
     mprof_rng_seed(&r->rng, mprof_os_entropy() ^ (uint64_t)getpid());
     r->options.seeded = false; /* two children must not sample alike */
     r->recording = mprof_os_entropy() | 1;
@@ -93,10 +92,16 @@ void mprof_recorder_defer(struct mprof_recorder *r, uintptr_t address)
         }
     }
     __atomic_fetch_add(&r->reentered, 1, __ATOMIC_RELAXED);
+    if (!__atomic_exchange_n(&r->deferred_lost, true, __ATOMIC_RELEASE))
+        __atomic_fetch_add(&r->deferred_count, 1, __ATOMIC_RELEASE);
 }
 
 void mprof_recorder_drain_locked(struct mprof_recorder *r)
 {
+    if (__atomic_exchange_n(&r->deferred_lost, false, __ATOMIC_ACQUIRE)) {
+        __atomic_fetch_sub(&r->deferred_count, 1, __ATOMIC_RELAXED);
+        mprof_recorder_void_captures_locked(r);
+    }
     for (unsigned i = 0; i < MPROF_DEFERRED; i++) {
         uintptr_t address = __atomic_exchange_n(&r->deferred[i], 0, __ATOMIC_ACQUIRE);
         if (address == 0)

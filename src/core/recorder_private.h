@@ -77,7 +77,8 @@ struct mprof_memory {
 struct mprof_recorder {
     struct mprof_lock lock;
     uint32_t forking;        /* atomic: mood of the lock (lock.h), hurried while it is held for a fork */
-    uint32_t deferred_count; /* atomic: addresses in `deferred` */
+    uint32_t deferred_count; /* atomic: addresses in `deferred`, and 1 for `deferred_lost` */
+    bool deferred_lost;      /* atomic: there was no room for an address; it may have been a code's */
     bool active;
     bool exact; /* sample_rate <= 1 */
     bool plain; /* exact, and without a bound on live blocks: nothing to estimate, sums of whole numbers */
@@ -125,7 +126,7 @@ struct mprof_recorder {
 
     struct mprof_thread *favoured; /* atomic: it need not take the lock, see recorder_favour.c; NULL: no thread */
     struct mprof_thread *streak_of;
-    uint32_t streak;  /* how often that one has taken the lock in exact mode, and no other since */
+    uint32_t streak;  /* how often that one's hooks have taken the lock, and no other's since */
     uint32_t favours; /* how often favour was ended for another thread */
     bool may_favour;  /* the system has what it takes */
 };
@@ -249,8 +250,8 @@ void mprof_recorder_forget_locked(struct mprof_recorder *r, uintptr_t address);
 
 /* ---- the lock ---- */
 
-/* Whether the system lets a thread be favoured. At a start, and in a forked child. */
-void mprof_recorder_prepare_favour(struct mprof_recorder *r);
+/* Whether the system lets a thread be favoured. At a start in exact mode, and in a child forked then. */
+bool mprof_recorder_can_favour(void);
 /* With the lock held, and another thread favoured: it is no longer, and is not inside. */
 void mprof_recorder_disfavour_locked(struct mprof_recorder *r);
 
@@ -303,6 +304,7 @@ MPROF_INLINE bool mprof_recorder_enter_hook(struct mprof_recorder *r, struct mpr
     *by_favour = false;
     if (mprof_likely(thread != NULL) && mprof_likely(__atomic_load_n(&r->favoured, __ATOMIC_RELAXED) == thread)) {
         mprof_tls.busy = 1;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* a handler in between would leave inside at 0 */
         __atomic_store_n(&thread->inside, 1, __ATOMIC_RELAXED);
         /* Who ends the favour makes this one between two instructions of every thread. */
         __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -197,7 +197,8 @@ static PyObject *core_import(PyObject *module, PyObject *name)
     (void)module;
     mprof_sampler_set(MPROF_COUNTDOWN_NEVER);
     PyObject *imported = PyImport_Import(name);
-    mprof_sampler_set(countdown);
+    if (mprof_sampler_countdown() > MPROF_COUNTDOWN_NEVER / 2) /* else another thread has begun a session meanwhile */
+        mprof_sampler_set(countdown);
     return imported;
 }
 

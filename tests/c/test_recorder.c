@@ -291,6 +291,34 @@ static void test_reentrance(void)
     mprof_recorder_stop();
 }
 
+/* More is freed than there is room to note, the last of it a code; another code takes its address, and its name. */
+static void test_lost_frees(void)
+{
+    struct fake_code a = fake_code(1, 1, 10);
+    struct fake_code b = fake_code(2, 1, 100);
+    struct fake_code moved = fake_code(3, 1, 200);
+    struct seen seen = {0, ""};
+    fake_start(1, 8, 1, 0);
+    fake_call(&a, 2);
+    fake_call(&moved, 6);
+    fake_malloc(0x1000, 8);
+    fake_return(2);
+    mprof_tls.busy = 1;
+    for (uintptr_t i = 0; i < MPROF_DEFERRED; i++)
+        fake_free(0x5000 + 16 * i);
+    fake_free((uintptr_t)&moved);
+    mprof_tls.busy = 0;
+    moved = fake_code(4, 2, 500);
+    fake_call(&b, 2);
+    fake_call(&moved, 6);
+    fake_malloc(0x2000, 8);
+    mprof_recorder_stack(0x2000, note_frame, &seen);
+    is_str(seen.text, "m2.py:503:f4:500 m1.py:101:f2:100 ",
+           "a code whose death was not noted is not taken for the next");
+    mprof_recorder_stop();
+    fake_depth = 0;
+}
+
 /* A walk that a signal handler interrupts, once it has seen what it may keep: the handler allocates after a clear, with
  * a stack of its own. */
 static bool interrupt;
@@ -462,6 +490,7 @@ int main(void)
     test_realloc();
     test_reuse();
     test_reentrance();
+    test_lost_frees();
     test_interrupted_walk();
     test_finalizing();
     for (uint64_t seed = 1; seed <= 3; seed++)

@@ -15,9 +15,13 @@
 #include "core/recorder_private.h"
 #include "core/snapshot.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { THREADS = 3, ADDRESSES = 512, BURSTS = 60, LONG_BURST = 3 * MPROF_FAVOUR_AFTER, INTERRUPTIONS = 3000 };
@@ -25,6 +29,48 @@ enum { THREADS = 3, ADDRESSES = 512, BURSTS = 60, LONG_BURST = 3 * MPROF_FAVOUR_
 static struct fake_code code;
 static uint64_t seed;
 static _Atomic bool over;
+
+/* ---- the wrapped calls: a filter of system calls that the program has put on ---- */
+
+static _Atomic bool filtered;
+
+long __wrap_syscall(long number, ...);
+long __real_syscall(long number, ...);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+
+static bool refused(long number)
+{
+#ifdef SYS_membarrier
+    return atomic_load(&filtered) && number == SYS_membarrier;
+#else
+    return false && number;
+#endif
+}
+
+long __wrap_syscall(long number, ...)
+{
+    long argument[6];
+    va_list arguments;
+    va_start(arguments, number);
+    for (int i = 0; i < 6; i++)
+        argument[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (refused(number)) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_syscall(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (atomic_load(&filtered)) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_nanosleep(time, left);
+}
 
 static struct mprof_thread *favoured(void)
 {
@@ -88,9 +134,16 @@ static void test_alone(void)
 
 static void test_barrier(void)
 {
+    errno = 77;
     bool prepared = mprof_os_prepare_barrier();
-    mprof_os_barrier();
-    ok(true, "a barrier in other threads%s", prepared ? "" : " (by waiting: the system has none)");
+    ok(mprof_os_barrier() == prepared, "a barrier in other threads%s", prepared ? "" : " (not here)");
+    atomic_store(&filtered, true);
+    int64_t begin = mprof_os_monotonic_ns();
+    ok(!mprof_os_barrier(), "one that is refused by now");
+    ok(mprof_os_monotonic_ns() - begin >= 5000000, "waits for as long as a store may take, though sleeping is refused");
+    ok(!mprof_os_prepare_barrier(), "and is not prepared any more");
+    is_int(errno, 77, "errno is preserved");
+    atomic_store(&filtered, false);
 }
 
 /* ---- several ---- */
@@ -245,6 +298,30 @@ static void test_end_of_favour(void)
     fake_return(1);
 }
 
+/* The barrier is refused from some moment on: favour ends once more, rightly, and comes no more. */
+static void test_filter(void)
+{
+    pthread_t thread;
+    fake_start(1, 8, seed, 0);
+    fake_call(&code, 4);
+    atomic_store(&over, false);
+    pthread_create(&thread, NULL, be_favoured, NULL);
+    while (possible() && !favoured())
+        usleep(10);
+    atomic_store(&filtered, true);
+    fake_malloc(0x1000, 8);
+    ok(!mprof_recorder.may_favour && !favoured(), "no favour in a program that has forbidden barriers");
+    alone(0x8000);
+    ok(!favoured(), "nor later");
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    is_uint(live(), 1, "blocks are recorded as before");
+    ok(mprof_recorder_valid(), "invariants");
+    mprof_recorder_stop();
+    atomic_store(&filtered, false);
+    fake_return(1);
+}
+
 /* ---- threads that end, children ---- */
 
 static void *alone_and_gone(void *base)
@@ -332,6 +409,7 @@ int main(int argc, char **argv)
     test_alone();
     test_several();
     test_end_of_favour();
+    test_filter();
     test_threads_that_end();
     test_forks("the favoured thread", false);
     if (MPROF_TESTS_TSAN || running_emulated())
