@@ -16,9 +16,9 @@ The functions and classes of tracemalloc, under the same names, and:
 
 With MPROFILERATE in the environment, importing mprofile starts it (mprofile/_environment.py).
 
-A process that only samples needs nothing but the extension module. The classes are loaded when they are first asked
-for, which keeps a third of a megabyte out of each process; exact mode loads them when it starts, so that it does not
-show them.
+A process that only samples, or records to a file, does not need the classes. They are loaded when they are first asked
+for, which keeps them out of the memory of many processes; exact mode loads them when it starts, so that it does not
+show them. A program that will not reach its Python's files any more, in another root, imports mprofile.snapshot before.
 """
 
 # No `from __future__ import annotations`: that module alone would be a third of what importing this one takes.
@@ -39,13 +39,13 @@ from mprofile._core import (
 )
 from mprofile._core import _import as _import_unsampled
 from mprofile._version import __version__
+from mprofile.recording import start_recording, stop_recording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional
 
     from mprofile.filters import BaseFilter, DomainFilter, Filter
-    from mprofile.recording import start_recording, stop_recording
     from mprofile.snapshot import Snapshot, Statistic, StatisticDiff, read_pprof
     from mprofile.traces import Frame, Trace, Traceback
 
@@ -98,7 +98,6 @@ def get_object_traceback(obj: object) -> "Optional[Traceback]":
 #: Where the names are that are loaded when asked for. tracemalloc's snapshots name _Traces in their pickles.
 _HOMES = {
     "filters": "BaseFilter DomainFilter Filter",
-    "recording": "start_recording stop_recording",
     "snapshot": "Snapshot Statistic StatisticDiff read_pprof",
     "traces": "Frame Trace Traceback _Traces",
 }

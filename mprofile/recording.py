@@ -11,10 +11,9 @@ WHAT    A thread of the extension module, which needs neither the GIL nor Python
         sleeps. The file is replaced as a whole, so it is complete at any moment. docs/recording.md tells more.
 FORK    A forked child records into a file of its own, named after this one: heap.pb.gz -> heap.4711.pb.gz. A child
         that ends by os._exit() or becomes another program within the first second leaves no file.
-IMPORTS The module is part of `import mprofile`, so what only some calls need is imported by them.
+IMPORTS The module is part of `import mprofile`, so what only some calls need is imported by them, and annotations are
+        strings: `__future__` takes as much memory as a module of this size.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -46,11 +45,11 @@ _multiprocessing_registered = False
 
 
 def start_recording(
-    path: StrPath,
+    path: "StrPath",
     every: float = EVERY,
     *,
     growth: float = GROWTH,
-    history: Optional[StrPath] = None,
+    history: "Optional[StrPath]" = None,
     history_size: int = HISTORY_SIZE,
 ) -> None:
     """Write the profile to ``path``, now and again and again until stop_recording() or the end of the program.
@@ -89,7 +88,7 @@ def is_recording() -> bool:
     return bool(_core._recording_info()["running"])
 
 
-def recording_info() -> Optional[Dict[str, Any]]:
+def recording_info() -> "Optional[Dict[str, Any]]":
     """Return what the recording of this process has done so far, or None if there has been none.
 
     running; complete: whether the file holds everything up to the end of the recording; path; publications: how often
@@ -103,7 +102,7 @@ def recording_info() -> Optional[Dict[str, Any]]:
     return info if info["path"] else None
 
 
-def heap_history(comments: Iterable[str]) -> List[Tuple[float, int, int]]:
+def heap_history(comments: "Iterable[str]") -> "List[Tuple[float, int, int]]":
     """Return heap and resident memory over time from the comments of a profile.
 
     A list of tuples (time, heap, resident): seconds since 1970; bytes of heap in use and bytes resident, in whole KiB.
@@ -126,14 +125,14 @@ def heap_history(comments: Iterable[str]) -> List[Tuple[float, int, int]]:
 
 
 def begin(
-    path: StrPath,
+    path: "StrPath",
     every: float,
     growth: float,
-    history: Optional[StrPath],
+    history: "Optional[StrPath]",
     history_size: int,
-    comments: Iterable[str],
+    comments: "Iterable[str]",
     child: bool = False,
-) -> Optional[Tuple[int, str]]:
+) -> "Optional[Tuple[int, str]]":
     """Start the recording whether or not the first write succeeds; if it does not, return its errno and system call.
 
     child: write into the file of a child of the process that ``path`` belongs to. Errors as for start_recording(),
@@ -160,7 +159,7 @@ def begin(
     return _core._start_recording(target, every, growth, text, directory, history_size, child)
 
 
-def describe(command: Optional[str] = None) -> List[str]:
+def describe(command: "Optional[str]" = None) -> "List[str]":
     """What a report says about the process, one `mprofile: key=value` each, in anonymous files only the interpreter."""
     names = {"cpython": "CPython"}
     name = names.get(sys.implementation.name, sys.implementation.name)

@@ -139,11 +139,16 @@ static int believe_frames(void)
     return 0;
 }
 
-/* The package's classes, which exact mode would otherwise show as the program's memory when they are first needed. */
+/* The package's classes, which exact mode would otherwise show as the program's memory when they are first needed. A
+ * program that cannot read their files any more, in another root, can record all the same. */
 static int load_package(void)
 {
     PyObject *loaded = PyImport_ImportModule("mprofile.snapshot");
     Py_XDECREF(loaded);
+    if (!loaded && PyErr_ExceptionMatches(PyExc_ImportError)) {
+        PyErr_Clear();
+        return 0;
+    }
     return loaded ? 0 : -1;
 }
 

@@ -40,7 +40,7 @@ def small_disk(directory: pathlib.Path, size: str) -> Iterator[pathlib.Path]:
 #: A program that goes through steps as it is told, so that the test can change the disk meanwhile.
 STEPS = """
 import atexit, os, shlex, stat, sys
-import mprofile
+import mprofile, mprofile._files  # what the next user cannot read
 if len(sys.argv) > 2:
     os.setuid(int(sys.argv[2]))
 mprofile.start(sample_rate=0)

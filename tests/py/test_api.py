@@ -143,7 +143,8 @@ def test_importing_is_light() -> None:
     assert result.returncode == 0, result.stderr
     loaded = eval(result.stdout)
     assert "mprofile._core" in loaded
-    assert [name for name in loaded if name.startswith("mprofile.")] == ["mprofile._core", "mprofile._version"]
+    ours = ["mprofile._core", "mprofile._version", "mprofile.recording"]
+    assert [name for name in loaded if name.startswith("mprofile.")] == ours
     assert [name for name in heavy if name in loaded] == []
 
 
