@@ -83,6 +83,22 @@ def of_bounds(result: Dict[str, Any], directory: str) -> List[str]:
     return [rounds_of(result), "", *bounds.table(result["records"]), ""] + problems(result)
 
 
+def threads(result: Dict[str, Any], directory: str) -> List[str]:
+    """What scaling.py wrote."""
+    lines = []
+    for mode in result["modes"]:
+        lines += [mode["title"] + ".", ""]
+        lines += tables.header(
+            ["threads", "wall ns", "profiled", "ratio", "cpu ns", "profiled", "ratio", "waits", "favours"]
+        )
+        lines += [
+            tables.row("{}|{:.1f}|{:.1f}|{:.3f}|{:.1f}|{:.1f}|{:.3f}|{}|{}".format(*row).split("|"))
+            for row in mode["rows"]
+        ]
+        lines.append("")
+    return lines
+
+
 SECTIONS: Dict[str, Section] = {
     "bounds": of_bounds,
     "overhead": overhead,
@@ -90,6 +106,7 @@ SECTIONS: Dict[str, Section] = {
     "micro": micro,
     "growth": growth,
     "accuracy": accuracy,
+    "threads": threads,
 }
 
 
@@ -110,6 +127,9 @@ def page(template: str, files: List[Dict[str, Any]], directory: str) -> str:
     for content in files:
         for result in content["results"]:
             name = section_of(result)
+            if name == "threads":  # says by itself what it was measured on
+                lines[name] = threads(result, directory)
+                continue
             what = dict(content["facts"])
             tail = "*%(python)s, %(machine)s, seed %(seed)d, mprofile %(mprofile)s" % what
             versions = version_text({parse_package(key): value for key, value in content["versions"].items()})
@@ -132,7 +152,9 @@ def parse_package(environment: str) -> str:
 
 def main(words: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(description="Write the page of what was measured.")
-    parser.add_argument("results", nargs="+", metavar="RESULTS.json", help="what run.py --json wrote")
+    parser.add_argument(
+        "results", nargs="+", metavar="RESULTS.json", help="what run.py --json and scaling.py --json wrote"
+    )
     parser.add_argument("--template", default=os.path.join(HERE, "page.md"), help="what is explained")
     parser.add_argument("--out", default=os.path.join(DOCS, "performance.md"), metavar="FILE")
     arguments = parser.parse_args(words)

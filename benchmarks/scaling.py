@@ -3,8 +3,7 @@
 
     python3 benchmarks/scaling.py                                   with this interpreter
     python3 benchmarks/scaling.py --python .../bin/python3.13t      with another, which has mprofile installed
-    python3 benchmarks/scaling.py --work c                          in C code that lets go of the GIL
-    python3 benchmarks/scaling.py --rate 1                          exact mode
+    python3 benchmarks/scaling.py --work python,c --rate 524288,1   C code that lets go of the GIL, and exact mode, too
 
 Each thread makes and frees objects of a few sizes, the same number whatever the number of threads; or it hashes and
 compresses blocks with hashlib and zlib, which let go of the GIL meanwhile, and makes a few objects between. One process
@@ -27,9 +26,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 RATE = 512 * 1024
+Mode = Dict[str, Any]
 
 STORM = """
 import json, sys, threading, time
@@ -114,60 +114,66 @@ def figures(python: str, work: str, threads: int, count: int, rate: int) -> Tupl
     return facts, wall, cpu
 
 
+def measure_mode(python: str, work: str, rate: int, counts: List[int], options: argparse.Namespace) -> Mode:
+    """One kind of work at one rate, with each number of threads."""
+    rounds: Dict[int, List[Tuple[float, float, float, float]]] = {threads: [] for threads in counts}
+    waits: Dict[int, List[Tuple[int, int]]] = {threads: [] for threads in counts}
+    facts: Dict[str, object] = {}
+    for _ in range(options.rounds):
+        for threads in counts:
+            facts, wall, cpu = figures(python, work, threads, options.count, 0)
+            profiled, profiled_wall, profiled_cpu = figures(python, work, threads, options.count, rate)
+            info = profiled["info"]
+            assert isinstance(info, dict)
+            waits[threads].append((info["waits"], info["favours"]))
+            rounds[threads].append((wall, profiled_wall, cpu, profiled_cpu))
+    title = "CPython {}, {}, {} processors, {}, {} rounds of {} allocations a thread, {}".format(
+        facts["version"],
+        "with a GIL" if facts["gil"] else "without a GIL",
+        os.cpu_count(),
+        "one sample in {} bytes".format(rate) if rate > 1 else "exact",
+        options.rounds,
+        options.count,
+        "in C" if work == "c" else "in Python",
+    )
+    rows = []
+    for threads in counts:
+        wall, profiled_wall, cpu, profiled_cpu = (statistics.median(column) for column in zip(*rounds[threads]))
+        wall_ratio = statistics.median(each[1] / each[0] for each in rounds[threads])
+        cpu_ratio = statistics.median(each[3] / each[2] for each in rounds[threads])
+        most = [max(column) for column in zip(*waits[threads])]
+        rows.append([threads, wall, profiled_wall, wall_ratio, cpu, profiled_cpu, cpu_ratio, *most])
+    return {"title": title, "rows": rows}
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable, help="interpreter with mprofile installed (default: this)")
     parser.add_argument("--threads", default="1,2,4,8", help="numbers of threads (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--count", type=int, default=400000, help="allocations of each thread (default: %(default)s)")
-    parser.add_argument("--rate", type=int, default=RATE, help="mean bytes between samples (default: %(default)s)")
-    parser.add_argument(
-        "--work", choices=("python", "c"), default="python", help="what threads do (default: %(default)s)"
-    )
+    parser.add_argument("--rate", default=str(RATE), help="mean bytes between samples; several by commas (%(default)s)")
+    parser.add_argument("--work", default="python", help="what threads do: python, c, or python,c (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the results here, for page.py")
     options = parser.parse_args(argv)
-    waits: Dict[int, List[Tuple[int, int]]] = {}
+    works = options.work.split(",")
+    if not set(works) <= {"python", "c"}:
+        parser.error("--work {!r} is not python, c or python,c".format(options.work))
+    if not all(rate.isdigit() and int(rate) > 0 for rate in options.rate.split(",")):
+        parser.error("--rate {!r} is not a number of bytes from 1 on, or several by commas".format(options.rate))
     counts = [int(part) for part in options.threads.split(",")]
-    rounds: Dict[int, List[Tuple[float, float, float, float]]] = {threads: [] for threads in counts}
-    facts: Dict[str, object] = {}
-    for _ in range(options.rounds):
-        for threads in counts:
-            facts, wall, cpu = figures(options.python, options.work, threads, options.count, 0)
-            profiled, profiled_wall, profiled_cpu = figures(
-                options.python, options.work, threads, options.count, options.rate
-            )
-            info = profiled["info"]
-            assert isinstance(info, dict)
-            waits.setdefault(threads, []).append((info["waits"], info["favours"]))
-            rounds[threads].append((wall, profiled_wall, cpu, profiled_cpu))
-    print(
-        "CPython {}, {}, {} processors, one sample in {} bytes, {} rounds of {} allocations a thread{}".format(
-            facts["version"],
-            "with a GIL" if facts["gil"] else "without a GIL",
-            os.cpu_count(),
-            options.rate,
-            options.rounds,
-            options.count,
-            ", in C" if options.work == "c" else "",
-        )
-    )
-    print("threads  wall ns  profiled  ratio  cpu ns  profiled  ratio  waits  favours")
-    for threads in counts:
-        wall, profiled_wall, cpu, profiled_cpu = (statistics.median(column) for column in zip(*rounds[threads]))
-        wall_ratio = statistics.median(each[1] / each[0] for each in rounds[threads])
-        cpu_ratio = statistics.median(each[3] / each[2] for each in rounds[threads])
-        print(
-            "{:7}  {:7.1f}  {:8.1f}  {:5.3f}  {:6.1f}  {:8.1f}  {:5.3f}  {:5}  {:7}".format(
-                threads,
-                wall,
-                profiled_wall,
-                wall_ratio,
-                cpu,
-                profiled_cpu,
-                cpu_ratio,
-                max(each[0] for each in waits[threads]),
-                max(each[1] for each in waits[threads]),
-            )
-        )
+    modes = []
+    for work in works:
+        for rate in map(int, options.rate.split(",")):
+            mode = measure_mode(options.python, work, rate, counts, options)
+            modes.append(mode)
+            print(mode["title"])
+            print("threads  wall ns  profiled  ratio  cpu ns  profiled  ratio  waits  favours")
+            for row in mode["rows"]:
+                print("{:7}  {:7.1f}  {:8.1f}  {:5.3f}  {:6.1f}  {:8.1f}  {:5.3f}  {:5}  {:7}".format(*row))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"results": [{"suite": "threads", "modes": modes}]}, file, indent=1)
     return 0
 
 
