@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 3, ADDRESSES = 512, BURSTS = 60, LONG_BURST = 3 * MPROF_FAVOUR_AFTER, INTERRUPTIONS = 3000 };
+enum { THREADS = 3, ADDRESSES = 512, BURSTS = 60, LONG_BURST = 3 * MPROF_FAVOUR_AFTER };
 
 static struct fake_code code;
 static uint64_t seed;
@@ -269,6 +269,7 @@ static void *be_favoured(void *unused)
 
 static void test_end_of_favour(void)
 {
+    const uint64_t interruptions = running_on_valgrind() ? 20 : 3000; /* one thread at a time there */
     pthread_t thread;
     struct mprof_rng rng;
     uint64_t ended = 0;
@@ -277,7 +278,7 @@ static void test_end_of_favour(void)
     fake_call(&code, 4);
     atomic_store(&over, false);
     pthread_create(&thread, NULL, be_favoured, NULL);
-    for (uint64_t i = 0; i < INTERRUPTIONS && possible(); i++) {
+    for (uint64_t i = 0; i < interruptions && possible(); i++) {
         while (!favoured())
             usleep(10);
         for (uint64_t wait = mprof_rng_next(&rng) % 3000; wait > 0; wait--)
@@ -291,7 +292,7 @@ static void test_end_of_favour(void)
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
     ok(!possible() || totals.favours >= ended, "which is counted");
-    ok(!possible() || ended == INTERRUPTIONS, "favour comes and is ended %u times", (unsigned)ended);
+    ok(!possible() || ended == interruptions, "favour comes and is ended %u times", (unsigned)ended);
     is_uint(live(), 0, "every block was recorded and removed");
     ok(mprof_recorder_valid(), "invariants");
     mprof_recorder_stop();
@@ -378,7 +379,8 @@ static void test_forks(const char *whose, bool by_other)
     atomic_store(&over, false);
     if (by_other)
         pthread_create(&thread, NULL, be_favoured, NULL);
-    for (int i = 0; i < 30; i++) {
+    const int forks = running_on_valgrind() ? 5 : 30;
+    for (int i = 0; i < forks; i++) {
         if (!by_other)
             alone(TEST_HEAP);
         int status = 0;
@@ -393,7 +395,7 @@ static void test_forks(const char *whose, bool by_other)
     atomic_store(&over, true);
     if (by_other)
         pthread_join(thread, NULL);
-    is_int(failures, 0, "30 children of %s", whose);
+    is_int(failures, 0, "%d children of %s", forks, whose);
     ok(mprof_recorder_valid(), "invariants");
     mprof_recorder_stop();
     fake_return(1);
