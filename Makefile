@@ -62,6 +62,7 @@ $(BROWSER): tools/requirements-browser.txt $(TOOLS)
 
 $(TESTERS): tools/requirements-test.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-test.txt
+	$(BIN)/python -m pip install -q --only-binary :all: 'memray>=1.10,<2' || echo "no memray for this interpreter: its tests skip"
 	@touch $@
 
 $(LINTERS): tools/requirements-lint.txt $(TOOLS)
