@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import os
 import subprocess
 import sys
 from types import CodeType
@@ -98,7 +97,7 @@ print("done")
 @pytest.mark.skipif(
     importlib.util.find_spec("memray") is None, reason="needs memray, which few interpreters have; pip install memray"
 )
-@pytest.mark.skipif("TESTS_SANITIZED" in os.environ, reason="memray replaces the functions that the sanitizer has replaced")
+@pytest.mark.skipif("TESTS_SANITIZED" in os.environ, reason="memray replaces what the sanitizer has replaced")
 @pytest.mark.parametrize("allocators, native", [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize("rate", [0, 2])
 def test_hazard_20_memray_in_any_order(rate: int, allocators: int, native: int, tmp_path: object) -> None:
