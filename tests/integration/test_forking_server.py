@@ -31,7 +31,7 @@ def test_a_child_for_each_request(rate: int) -> None:
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                own = [bytes(70000 - 33) for _ in range(int(self.rfile.readline()))]
+                own = [bytes(70000 - sys.getsizeof(b"")) for _ in range(int(self.rfile.readline()))]
                 answer = [count(50000), count(70000), _core._valid()]
                 inherited.clear()
                 answer += [count(50000)]
@@ -41,7 +41,7 @@ def test_a_child_for_each_request(rate: int) -> None:
             pass
 
         _core.start(64, rate, seed=1)
-        inherited = [bytes(50000 - 33) for _ in range(7)]
+        inherited = [bytes(50000 - sys.getsizeof(b"")) for _ in range(7)]
         with Server(("127.0.0.1", 0), Handler) as server:
             threads = [threading.Thread(target=busy) for _ in range(2)]
             threads.append(threading.Thread(target=server.serve_forever, args=(0.01,)))
@@ -115,7 +115,7 @@ def test_multiprocessing() -> None:
             if not _core.is_tracing():
                 _core.start(64, 0)
             kept = [bytes(5000) for _ in range(number)]
-            return sum(trace[1] == 5033 for trace in _core._get_traces()) - number
+            return sum(trace[1] == sys.getsizeof(bytes(5000)) for trace in _core._get_traces()) - number
 
         if __name__ == "__main__":
             _core.start(64, 0)

@@ -12,6 +12,7 @@ import glob
 import os
 import subprocess
 import sys
+import sysconfig
 from typing import Dict, Optional
 
 import pytest
@@ -22,6 +23,13 @@ pytestmark = sanitized
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HAZARDS = os.path.join(os.path.dirname(HERE), "py", "hazards")
+
+#: Without a GIL Python has an allocator of its own instead.
+ALLOCATORS = (
+    ["mimalloc", "mimalloc_debug", "debug"]
+    if sysconfig.get_config_var("Py_GIL_DISABLED")
+    else ["pymalloc", "malloc", "pymalloc_debug"]
+)
 
 #: Short name of each library, and what a process that has it loaded has among its maps.
 MALLOCS = {"jemalloc": "libjemalloc.so", "mimalloc": "libmimalloc.so", "tcmalloc_minimal": "libtcmalloc_minimal.so"}
@@ -120,7 +128,7 @@ def environment(name: str) -> Dict[str, str]:
     return dict(os.environ, LD_PRELOAD=str(library))
 
 
-@pytest.mark.parametrize("python", ["pymalloc", "malloc", "pymalloc_debug"])
+@pytest.mark.parametrize("python", ALLOCATORS)
 @pytest.mark.parametrize("name", list(MALLOCS))
 def test_the_blocks_of_a_program(name: str, python: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in environment(name).items():

@@ -17,6 +17,7 @@ import resource
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -135,6 +136,9 @@ def test_a_file_that_was_made_to_hurt(name: str, tmp_path: pathlib.Path) -> None
 
 
 @sanitized
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="without a GIL Python reserves a gigabyte for itself"
+)
 def test_a_small_file_takes_little_memory(tmp_path: pathlib.Path) -> None:
     """Less than the limit: a process that may have a quarter of it, reads. With checks around each block, which fill
     what is asked for."""

@@ -70,8 +70,9 @@ def test_hazard_08_fork_while_other_threads_record(rate: int) -> None:
             rounds, faults = foreign.rest()
             assert rounds > 1000 and faults == 0
             left = blocks(*range(101, 165))  # before the next line makes a function, of such a size, for its list
-            # Without a GIL the interpreter keeps one of such a size, from a call of this thread.
-            assert [block for block in left if "in_fork" not in block.names] == []
+            # Without a GIL the interpreter keeps some of such sizes, from calls of this thread.
+            wrong = [block for block in left if not {"in_fork", "blocks_of"} & set(block.names)]
+            assert wrong == [], wrong
 
 
 @isolated

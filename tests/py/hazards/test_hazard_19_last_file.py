@@ -111,6 +111,7 @@ draw = random.Random(int(sys.argv[1]))
 mprofile.start(sample_rate=draw.choice([0, 64]))
 mprofile.start_recording(sys.argv[2], every=0.01, history=sys.argv[2] + ".past")
 kept = [bytearray(10000) for _ in range(200)]
+threading.excepthook = lambda arguments: None  # take_snapshot() after stop(); stderr may be in use at the end
 def work():
     while True:
         [bytearray(i) for i in range(100)]
