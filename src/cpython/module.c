@@ -139,17 +139,20 @@ static int believe_frames(void)
     return 0;
 }
 
-/* The package's classes, which exact mode would otherwise show as the program's memory when they are first needed. A
- * program that cannot read their files any more, in another root, can record all the same. */
+/* The package's classes, which exact mode would otherwise show as the program's memory when they are first needed: once
+ * a process. A program that cannot read their files any more, in another root, can record all the same. */
 static int load_package(void)
 {
-    PyObject *loaded = PyImport_ImportModule("mprofile.snapshot");
-    Py_XDECREF(loaded);
-    if (!loaded && PyErr_ExceptionMatches(PyExc_ImportError)) {
-        PyErr_Clear();
+    static uint32_t loaded; /* atomic */
+    if (__atomic_load_n(&loaded, __ATOMIC_RELAXED))
         return 0;
-    }
-    return loaded ? 0 : -1;
+    PyObject *snapshot = PyImport_ImportModule("mprofile.snapshot");
+    Py_XDECREF(snapshot);
+    if (!snapshot && !PyErr_ExceptionMatches(PyExc_ImportError))
+        return -1;
+    PyErr_Clear();
+    __atomic_store_n(&loaded, 1, __ATOMIC_RELAXED);
+    return 0;
 }
 
 static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)

@@ -24,6 +24,7 @@ import tracemalloc
 from typing import Any, Callable, Dict, List, Optional
 
 import mprofile
+import mprofile.snapshot  # else exact mode loads it at its start, and takes of what free lists have been filled with
 
 PROGRAM = "<program>"
 SLOTS = 12
