@@ -65,7 +65,7 @@ def stacks(pid: int) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        universal_newlines=True,
+        universal_newlines=True, errors="backslashreplace",
         timeout=120,
     )
     return done.stdout
@@ -79,7 +79,7 @@ def start(command: List[str], variables: Dict[str, str]) -> subprocess.Popen[str
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True,
+        universal_newlines=True, errors="backslashreplace",
         start_new_session=True,
     )
 
