@@ -65,7 +65,8 @@ def stacks(pid: int) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        universal_newlines=True, errors="backslashreplace",
+        universal_newlines=True,
+        errors="backslashreplace",
         timeout=120,
     )
     return done.stdout
@@ -79,7 +80,8 @@ def start(command: List[str], variables: Dict[str, str]) -> subprocess.Popen[str
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        universal_newlines=True, errors="backslashreplace",
+        universal_newlines=True,
+        errors="backslashreplace",
         start_new_session=True,
     )
 
