@@ -4,6 +4,7 @@
  * The linker brings dlopen and dlsym here (--wrap, tests/meson.build). The library is looked for once a process: each case
  * has a forked child. */
 #define _GNU_SOURCE
+#include "scratch.h"
 #include "tap.h"
 
 #include "base/arena.h"
@@ -82,13 +83,12 @@ static bool works(void)
 {
     static unsigned char again[LENGTH + 1];
     char path[256], command[300];
-    const char *below = getenv("TMPDIR");
     struct mprof_arena arena;
     unsigned char *packed;
     size_t length;
     mprof_arena_init(&arena, 0);
     bool right = compress(&arena, LENGTH, &packed, &length) == 0 && length < LENGTH / 4;
-    snprintf(path, sizeof path, "%s/gzip-XXXXXX", below ? below : "/tmp");
+    scratch_template(path, "gzip");
     int fd = mkstemp(path);
     right = right && fd >= 0 && write(fd, packed, length) == (ssize_t)length;
     close(fd);

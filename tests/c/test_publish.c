@@ -3,6 +3,7 @@
  *
  * Everything happens in a directory of the test's own, below TMPDIR or /tmp. */
 #define _GNU_SOURCE
+#include "scratch.h"
 #include "tap.h"
 
 #include "base/os.h"
@@ -525,10 +526,7 @@ static void test_gzip(void)
 
 int main(void)
 {
-    const char *below = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/publish-XXXXXX", below ? below : "/tmp");
-    if (!mkdtemp(directory))
-        bail("cannot make a directory %s", directory);
+    scratch_directory(directory, "publish");
     test_file();
     test_every_failure();
     test_sweep();

@@ -3,6 +3,7 @@
  *
  * A pattern of regex.h, which the code does not use, says what a name is. */
 #define _GNU_SOURCE
+#include "scratch.h"
 #include "tap.h"
 
 #include "publish/file.h"
@@ -163,10 +164,7 @@ static void test_lengths(void)
 
 int main(void)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/mprofile-names-XXXXXX", base ? base : "/tmp");
-    if (!mkdtemp(directory))
-        bail("cannot make %s", directory);
+    scratch_directory(directory, "names");
     test_history();
     test_temporary();
     test_lengths();

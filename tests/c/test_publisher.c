@@ -5,14 +5,9 @@
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
 #include "addresses.h"
-#include "fake_source.h"
-#include "sanitizer.h"
-#include "tap.h"
+#include "published.h"
 
 #include "base/os.h"
-#include "core/snapshot.h"
-#include "pprof/decode.h"
-#include "publish/publisher.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,73 +20,8 @@
 #include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
-#define SECOND INT64_C(1000000000)
-
-static struct fake_code code;
-static char directory[256];
-static char target[300];
-
-#if MPROF_TESTS_TSAN
-/* Forked children of this test start a thread, which the sanitizer forbids unless it is told. */
-const char *__tsan_default_options(void);
-
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
-#endif
 
 /* ---- helpers ---- */
-
-static void pause_ms(unsigned ms)
-{
-    usleep(ms * 1000);
-}
-
-/* The profile at a path, which this process wrote without zlib or with it. NULL: not there, or damaged. */
-static struct mprof_snapshot *read_profile(const char *path)
-{
-    char command[700];
-    snprintf(command, sizeof command, "gzip -cdf '%s'", path);
-    FILE *stream = access(path, R_OK) == 0 ? popen(command, "re") : NULL;
-    if (!stream)
-        return NULL;
-    size_t room = 64 << 20;
-    unsigned char *bytes = malloc(room);
-    size_t length = fread(bytes, 1, room, stream);
-    struct mprof_snapshot *snapshot = NULL;
-    struct mprof_decode_error error;
-    if (pclose(stream) != 0 || mprof_pprof_decode(bytes, length, &snapshot, &error) != 0)
-        snapshot = NULL;
-    free(bytes);
-    return snapshot;
-}
-
-static double bytes_in(const char *path)
-{
-    struct mprof_snapshot *snapshot = read_profile(path);
-    double sum = snapshot ? 0 : -1;
-    for (uint32_t i = 0; snapshot && i < mprof_snapshot_stack_count(snapshot); i++)
-        sum += mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
-    mprof_snapshot_decref(snapshot);
-    return sum;
-}
-
-/* Whether a comment of the profile begins so; `text` may be NULL. */
-static bool has_comment(const char *path, const char *begin, char text[256])
-{
-    struct mprof_snapshot *snapshot = read_profile(path);
-    bool found = false;
-    for (uint32_t i = 0; snapshot && i < mprof_snapshot_comment_count(snapshot) && !found; i++) {
-        size_t length;
-        const char *comment = mprof_snapshot_string(snapshot, mprof_snapshot_comment(snapshot, i), &length);
-        found = length >= strlen(begin) && memcmp(comment, begin, strlen(begin)) == 0;
-        if (found && text)
-            snprintf(text, 256, "%.*s", (int)length, comment);
-    }
-    mprof_snapshot_decref(snapshot);
-    return found;
-}
 
 static unsigned count_files(void)
 {
@@ -101,50 +31,6 @@ static unsigned count_files(void)
         count += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
     closedir(stream);
     return count;
-}
-
-static void remove_files(void)
-{
-    char path[600];
-    DIR *stream = opendir(directory);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
-        if (strlen(entry->d_name) > 2)
-            unlink(path);
-    }
-    closedir(stream);
-}
-
-static int start_with(int64_t every_ns, struct mprof_file_failure *failure)
-{
-    static const char comments[] = "mprofile: command=a test\0second";
-    const struct mprof_publisher_options options = {
-        .publication = {.target = target, .comments = comments, .comments_size = sizeof comments},
-        .every_ns = every_ns,
-        .growth = 0.1,
-    };
-    return mprof_publisher_start(&options, failure);
-}
-
-static int start_publisher(int64_t every_ns)
-{
-    struct mprof_file_failure failure;
-    return start_with(every_ns, &failure);
-}
-
-static struct mprof_publisher_info info(void)
-{
-    struct mprof_publisher_info info;
-    mprof_publisher_info(&info);
-    return info;
-}
-
-/* Waits, 10 s at most, until so much has been published. */
-static bool published(uint64_t publications)
-{
-    for (int i = 0; i < 1000 && info().publications < publications; i++)
-        pause_ms(10);
-    return info().publications >= publications;
 }
 
 /* How often the thread has gone to sleep. */
@@ -295,14 +181,6 @@ static void test_signals(void)
 
 /* ---- fork ---- */
 
-static int wait_for(pid_t pid)
-{
-    int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + status;
-}
-
 static pid_t announced_fork(void)
 {
     mprof_publisher_pause();
@@ -447,13 +325,7 @@ static void test_storm(void)
 
 int main(void)
 {
-    const char *below = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/publisher-XXXXXX", below ? below : "/tmp");
-    if (!mkdtemp(directory))
-        bail("cannot make a directory %s", directory);
-    snprintf(target, sizeof target, "%s/heap.pb.gz", directory);
-    code = fake_code(1, 1, 1);
-    fake_call(&code, 2);
+    begin_in_scratch();
     test_life();
     test_when();
     test_failures();

@@ -4,15 +4,10 @@
  * The linker brings some calls here (--wrap, tests/meson.build): pthread_create fails when told to, write hangs when told
  * to, and the clock is set forward instead of waiting. */
 #define _GNU_SOURCE
-#include "fake_source.h"
-#include "sanitizer.h"
-#include "tap.h"
+#include "published.h"
 
 #include "base/arena.h"
 #include "base/os.h"
-#include "core/snapshot.h"
-#include "pprof/decode.h"
-#include "publish/publisher.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,22 +17,6 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define SECOND INT64_C(1000000000)
-
-static struct fake_code code;
-static char directory[256];
-static char target[300];
-
-#if MPROF_TESTS_TSAN
-/* Forked children of this test start a thread, which the sanitizer forbids unless it is told. */
-const char *__tsan_default_options(void);
-
-const char *__tsan_default_options(void)
-{
-    return "die_after_fork=0";
-}
-#endif
 
 /* ---- the wrapped calls ---- */
 
@@ -62,11 +41,6 @@ void __real_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 void *__real_mprof_arena_get(struct mprof_arena *arena, size_t size);
 void *__wrap_mprof_arena_get(struct mprof_arena *arena, size_t size);
-
-static void pause_ms(unsigned ms)
-{
-    usleep(ms * 1000);
-}
 
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument)
 {
@@ -126,97 +100,18 @@ static void set_forward(int64_t seconds)
 
 /* ---- helpers ---- */
 
-static int start_with(int64_t every_ns, struct mprof_file_failure *failure)
-{
-    static const char comments[] = "mprofile: command=a test";
-    const struct mprof_publisher_options options = {
-        .publication = {.target = target, .comments = comments, .comments_size = sizeof comments},
-        .every_ns = every_ns,
-        .growth = 0.1,
-    };
-    return mprof_publisher_start(&options, failure);
-}
-
-static int start_publisher(int64_t every_ns)
-{
-    struct mprof_file_failure failure;
-    return start_with(every_ns, &failure);
-}
-
-static struct mprof_publisher_info info(void)
-{
-    struct mprof_publisher_info info;
-    mprof_publisher_info(&info);
-    return info;
-}
-
-/* Waits, 20 s at most, for a condition. */
-#define AWAIT(condition)                                                                                               \
-    do {                                                                                                               \
-        for (int tries = 0; tries < 4000 && !(condition); tries++)                                                     \
-            pause_ms(5);                                                                                               \
-    } while (0)
-
-static bool published(uint64_t publications)
-{
-    AWAIT(info().publications >= publications);
-    return info().publications >= publications;
-}
-
 static bool failed(uint64_t failures)
 {
     AWAIT(info().failures >= failures);
     return info().failures >= failures;
 }
 
-/* Bytes in use by the profile at the target; -1: not there, or damaged. *final: says that it is the last. */
-static double bytes_in_target(bool *final)
+/* Whether the profile at the target is the last, and has so many bytes in use. */
+static bool is_final(double bytes)
 {
-    char command[400];
-    snprintf(command, sizeof command, "gzip -cdf '%s'", target);
-    FILE *stream = access(target, R_OK) == 0 ? popen(command, "re") : NULL;
-    if (!stream)
-        return -1;
-    size_t room = 1 << 20;
-    unsigned char *bytes = malloc(room);
-    size_t length = fread(bytes, 1, room, stream);
-    struct mprof_snapshot *snapshot = NULL;
-    struct mprof_decode_error error;
-    double sum = -1;
-    if (pclose(stream) == 0 && mprof_pprof_decode(bytes, length, &snapshot, &error) == 0) {
-        sum = 0;
-        for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++)
-            sum += mprof_snapshot_stacks(snapshot)[i].inuse.bytes;
-        *final = false;
-        for (uint32_t i = 0; i < mprof_snapshot_comment_count(snapshot); i++) {
-            size_t size;
-            const char *comment = mprof_snapshot_string(snapshot, mprof_snapshot_comment(snapshot, i), &size);
-            *final = *final || (size == 21 && memcmp(comment, "mprofile: state=final", 21) == 0);
-        }
-        mprof_snapshot_decref(snapshot);
-    }
-    free(bytes);
-    return sum;
-}
-
-static void remove_files(void)
-{
-    char path[600];
-    DIR *stream = opendir(directory);
-    for (struct dirent *entry; stream && (entry = readdir(stream));) {
-        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
-        if (strlen(entry->d_name) > 2)
-            unlink(path);
-    }
-    closedir(stream);
-}
-
-static int wait_for(pid_t pid)
-{
-    int status = -1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    char text[256];
+    return has_comment(target, "mprofile: state=", text) && strcmp(text, "mprofile: state=final") == 0 &&
+           bytes_in(target) == bytes;
 }
 
 static pid_t child(void)
@@ -272,7 +167,6 @@ static void test_no_thread(void)
 
 static void test_no_thread_after_a_fork(void)
 {
-    bool final;
     begin();
     start_publisher(3600 * SECOND);
     mprof_publisher_pause();
@@ -303,7 +197,7 @@ static void test_no_thread_after_a_fork(void)
     mprof_publisher_resume();
     is_int(wait_for(pid), 0, "a child without a thread publishes nothing, and may start anew");
     is_int(mprof_publisher_stop(20 * SECOND), 0, "the parent stops");
-    ok(bytes_in_target(&final) == 5000 + (130 << 20) && final, "with everything in its file");
+    ok(is_final(5000 + (130 << 20)), "with everything in its file");
     end();
 }
 
@@ -347,7 +241,6 @@ static void test_start_hangs(void)
 
 static void test_pause_hangs(void)
 {
-    bool final;
     begin();
     start_publisher(3600 * SECOND);
     hang();
@@ -378,13 +271,12 @@ static void test_pause_hangs(void)
     fake_malloc(0x3000, 80 << 20);
     ok(published(3), "and what came later");
     is_int(mprof_publisher_stop(20 * SECOND), 0, "it stops");
-    ok(bytes_in_target(&final) == 5000 + (130 << 20) && final, "with everything in its file");
+    ok(is_final(5000 + (130 << 20)), "with everything in its file");
     end();
 }
 
 static void test_stop_hangs(void)
 {
-    bool final;
     begin();
     start_publisher(3600 * SECOND);
     hang();
@@ -408,7 +300,7 @@ static void test_stop_hangs(void)
     is_int(started, 0, "when it has ended there is room for another");
     fake_malloc(0x2000, 1000);
     is_int(mprof_publisher_stop(20 * SECOND), 0, "which stops");
-    ok(bytes_in_target(&final) == 6000 && final, "with everything in its file");
+    ok(is_final(6000), "with everything in its file");
     end();
 }
 
@@ -456,7 +348,6 @@ static void test_retries(void)
 
 static void test_doom(void)
 {
-    bool final = false;
     begin();
     pid_t pid = child();
     if (pid == 0) {
@@ -470,7 +361,7 @@ static void test_doom(void)
         _exit(1);
     }
     is_int(wait_for(pid), 1000 + SIGTERM, "after a second of grace the process ends, though it ignores the signal");
-    ok(bytes_in_target(&final) == 6000 && final, "and its last profile has everything");
+    ok(is_final(6000), "and its last profile has everything");
     remove_files();
 
     pid = child();
@@ -562,13 +453,7 @@ static void test_left_behind(void)
 
 int main(void)
 {
-    const char *below = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/publisher-XXXXXX", below ? below : "/tmp");
-    if (!mkdtemp(directory))
-        bail("cannot make a directory %s", directory);
-    snprintf(target, sizeof target, "%s/heap.pb.gz", directory);
-    code = fake_code(1, 1, 1);
-    fake_call(&code, 2);
+    begin_in_scratch();
     test_no_thread();
     test_no_thread_after_a_fork();
     test_start_hangs();

@@ -3,6 +3,7 @@
  *
  * The linker brings some calls here (--wrap, tests/meson.build). */
 #define _GNU_SOURCE
+#include "scratch.h"
 #include "tap.h"
 
 #include "base/arena.h"
@@ -319,10 +320,7 @@ static void test_system(void)
 
 int main(void)
 {
-    const char *below = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/system-XXXXXX", below ? below : "/tmp");
-    if (!mkdtemp(directory))
-        bail("cannot make a directory %s", directory);
+    scratch_directory(directory, "system");
     test_writing();
     test_what_is_not_swept();
     test_processes_that_are_gone();
