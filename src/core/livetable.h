@@ -80,8 +80,8 @@ static inline void mprof_livetable_init(struct mprof_livetable *table)
     table->count = 0;
 }
 
-/* Starts loading the place of an address with this hash, so that put finds it in the cache. No lock needed when the table's owner
- * keeps shards from being freed under the caller; a stale pointer only prefetches the wrong line. */
+/* Starts loading the place of an address with this hash, so that put finds it in the cache. No lock needed when the
+ * table's owner keeps shards from being freed under the caller; a stale pointer only prefetches the wrong line. */
 static inline void mprof_livetable_prefetch(const struct mprof_livetable *table, uint64_t hash)
 {
     const struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];

@@ -45,9 +45,8 @@ static uint32_t function_of(struct mprof_recorder *r, const void *code)
 /* Where an instruction is remembered; NULL: nowhere. */
 static struct mprof_instruction *instruction_of(const struct mprof_recorder *r, const struct mprof_rawframe *frame)
 {
-    uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    key = (key ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
-    return r->memory ? &r->memory->instructions[key >> (64 - MPROF_INSTRUCTION_BITS)] : NULL;
+    uint64_t hash = mprof_recorder_hash(0, frame);
+    return r->memory ? &r->memory->instructions[hash >> (64 - MPROF_INSTRUCTION_BITS)] : NULL;
 }
 
 /* Node of `frame` called from `parent`. -1: no memory. */

@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <string.h>
 #include <unistd.h>
 
 struct mprof_recorder mprof_recorder;
@@ -347,25 +346,20 @@ void mprof_recorder_totals(struct mprof_recorder_totals *totals)
 {
     struct mprof_recorder *r = &mprof_recorder;
     mprof_recorder_lock(r);
-    memset(totals, 0, sizeof *totals);
+    *totals = (struct mprof_recorder_totals){.waits = r->lock.waits, .favours = r->favours};
     if (r->active) {
-        *totals = (struct mprof_recorder_totals){r->total_bytes,
-                                                 r->peak_bytes,
-                                                 r->rate,
-                                                 r->live.count,
-                                                 r->drops + __atomic_load_n(&r->reentered, __ATOMIC_RELAXED),
-                                                 r->thinnings,
-                                                 0,
-                                                 0,
-                                                 r->prunes,
-                                                 r->trie.count,
-                                                 r->trie.stack_count,
-                                                 0,
-                                                 r->options.max_frames};
+        totals->bytes = r->total_bytes;
+        totals->peak_bytes = r->peak_bytes;
+        totals->sample_rate = r->rate;
+        totals->live = r->live.count;
+        totals->drops = r->drops + __atomic_load_n(&r->reentered, __ATOMIC_RELAXED);
+        totals->thinnings = r->thinnings;
+        totals->prunes = r->prunes;
+        totals->nodes = r->trie.count;
+        totals->stacks = r->trie.stack_count;
+        totals->max_frames = r->options.max_frames;
     }
     totals->memory = r->arena.mapped + r->thread_arena.mapped;
-    totals->waits = r->lock.waits;
-    totals->favours = r->favours;
     mprof_recorder_unlock(r);
 }
 

@@ -159,13 +159,19 @@ static inline void mprof_recorder_void_captures_locked(struct mprof_recorder *r)
     __atomic_store_n(&r->epoch, r->epoch + 1, __ATOMIC_RELAXED);
 }
 
-/* Where a step down the tree is remembered; NULL: nowhere. */
+/* Hash of a step down the tree; with the root as parent, of an instruction. The upper bits are the good ones. */
+MPROF_INLINE uint64_t mprof_recorder_hash(uint32_t parent, const struct mprof_rawframe *frame)
+{
+    uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return (key ^ parent ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
+}
+
+/* Where a step is remembered; NULL: nowhere. */
 MPROF_INLINE struct mprof_step *mprof_recorder_step(const struct mprof_recorder *r, uint32_t parent,
                                                     const struct mprof_rawframe *frame)
 {
-    uint64_t key = ((uint64_t)(uintptr_t)frame->code >> 4) * UINT64_C(0x9e3779b97f4a7c15);
-    key = (key ^ parent ^ (uint64_t)frame->offset << 32) * UINT64_C(0xd1342543de82ef95);
-    return r->memory ? &r->memory->steps[key >> (64 - MPROF_STEP_BITS)] : NULL;
+    uint64_t hash = mprof_recorder_hash(parent, frame);
+    return r->memory ? &r->memory->steps[hash >> (64 - MPROF_STEP_BITS)] : NULL;
 }
 
 MPROF_INLINE bool mprof_recorder_step_known(const struct mprof_recorder *r, const struct mprof_step *step,
@@ -259,14 +265,20 @@ void mprof_recorder_disfavour_locked(struct mprof_recorder *r);
  * microseconds. */
 enum { MPROF_FAVOUR_AFTER = 4096 };
 
+/* What was freed while nobody could take the lock. */
+MPROF_INLINE void mprof_recorder_catch_up(struct mprof_recorder *r)
+{
+    if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
+        mprof_recorder_drain_locked(r);
+}
+
 /* `busy` is for signal handlers of the same thread: the compiler must not move it across the lock. */
 static inline void mprof_recorder_entered(struct mprof_recorder *r)
 {
     struct mprof_thread *favoured = __atomic_load_n(&r->favoured, __ATOMIC_RELAXED);
     if (mprof_unlikely(favoured != NULL) && favoured != mprof_tls.thread)
         mprof_recorder_disfavour_locked(r);
-    if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
-        mprof_recorder_drain_locked(r);
+    mprof_recorder_catch_up(r);
 }
 
 static inline void mprof_recorder_lock(struct mprof_recorder *r)
@@ -310,8 +322,7 @@ MPROF_INLINE bool mprof_recorder_enter_hook(struct mprof_recorder *r, struct mpr
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         if (mprof_likely(__atomic_load_n(&r->favoured, __ATOMIC_RELAXED) == thread)) {
             *by_favour = true;
-            if (mprof_unlikely(__atomic_load_n(&r->deferred_count, __ATOMIC_ACQUIRE) != 0))
-                mprof_recorder_drain_locked(r);
+            mprof_recorder_catch_up(r);
             return true;
         }
         __atomic_store_n(&thread->inside, 0, __ATOMIC_RELEASE);
