@@ -95,35 +95,40 @@ def get_object_traceback(obj: object) -> "Optional[Traceback]":
     return Traceback(frames)
 
 
-#: Where the names are that are loaded when asked for. tracemalloc's snapshots name _Traces in their pickles.
+#: Names that are loaded when asked for, and where they are. tracemalloc's snapshots name _Traces in their pickles.
 _HOMES = {
-    "filters": "BaseFilter DomainFilter Filter",
-    "snapshot": "Snapshot Statistic StatisticDiff read_pprof",
-    "traces": "Frame Trace Traceback _Traces",
+    "BaseFilter": "filters",
+    "DomainFilter": "filters",
+    "Filter": "filters",
+    "Frame": "traces",
+    "Snapshot": "snapshot",
+    "Statistic": "snapshot",
+    "StatisticDiff": "snapshot",
+    "Trace": "traces",
+    "Traceback": "traces",
+    "_Traces": "traces",
+    "read_pprof": "snapshot",
 }
 
 
 def _load(name: str) -> "Any":
     """Return one of those names; from then on it is an attribute like any other."""
     if name not in globals():
-        for home, names in _HOMES.items():
-            if name in names.split():
-                globals()[name] = getattr(_import_unsampled("mprofile." + home), name)
+        globals()[name] = getattr(_import_unsampled("mprofile." + _HOMES[name]), name)
     return globals()[name]
 
 
 def __getattr__(name: str) -> "Any":
     if name in _HOMES:
+        return _load(name)
+    if name in _HOMES.values():
         return _import_unsampled("mprofile." + name)
     # tracemalloc has its imports as attributes, and its tests patch this one.
     if name == "linecache":
         import linecache
 
         return linecache
-    try:
-        return _load(name)
-    except KeyError:
-        raise AttributeError("module {!r} has no attribute {!r}".format(__name__, name)) from None
+    raise AttributeError("module {!r} has no attribute {!r}".format(__name__, name))
 
 
 def __dir__() -> "List[str]":
