@@ -137,6 +137,17 @@ class Load:
             assert not thread.is_alive()
 
 
+def logged(log: pathlib.Path, pattern: str) -> List[str]:
+    """What a pattern finds in a server's log so far."""
+    return re.findall(pattern, log.read_text()) if log.exists() else []
+
+
+def holds(directory: pathlib.Path, worker: int) -> bool:
+    """Whether a worker's profile has what it made for its answers."""
+    path = directory / "heap.{}.pb.gz".format(worker)
+    return path.exists() and "hold" in recorded_functions(Profile.read(str(path)))
+
+
 def started_by(way: str, directory: pathlib.Path) -> Tuple[List[str], Dict[str, str]]:
     """How Python is started, and with what in the environment, so that it records."""
     heap = str(directory / "heap.pb.gz")
@@ -155,30 +166,23 @@ def test_a_server_whose_workers_are_killed(way: str, tmp_path: pathlib.Path) -> 
     server = ["-m", "gunicorn", "--workers", "3", "--bind", "127.0.0.1:0", "--error-logfile", str(log)]
     server += ["--worker-tmp-dir", str(tmp_path), "--graceful-timeout", "10", "served:application"]
 
-    def logged(pattern: str) -> List[str]:
-        return re.findall(pattern, log.read_text()) if log.exists() else []
-
     def workers() -> List[int]:
-        return [int(pid) for pid in logged(r"Booting worker with pid: (\d+)")]
-
-    def holds(worker: int) -> bool:
-        path = tmp_path / "heap.{}.pb.gz".format(worker)
-        return path.exists() and "hold" in recorded_functions(Profile.read(str(path)))
+        return [int(pid) for pid in logged(log, r"Booting worker with pid: (\d+)")]
 
     with running(python + server, tmp_path, **variables) as process:
         wait_until("three workers", lambda: len(workers()) == 3 or process.poll() is not None)
         assert process.poll() is None, process.communicate()[0]
-        load = Load(int(logged(r"Listening at: http://127\.0\.0\.1:(\d+)")[0]))
+        load = Load(int(logged(log, r"Listening at: http://127\.0\.0\.1:(\d+)")[0]))
         try:
             ends: Dict[int, int] = {}
             for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
                 before = len(workers())
                 victim = min(set(workers()) - set(ends))
-                wait_until("the worker's profile of its answers", lambda: holds(victim))  # noqa: B023
+                wait_until("the worker's profile of its answers", lambda: holds(tmp_path, victim))  # noqa: B023
                 os.kill(victim, number)
                 ends[victim] = number
                 wait_until("another worker", lambda: len(workers()) > before)  # noqa: B023
-            wait_until("answers of all", lambda: all(holds(worker) for worker in set(workers()) - set(ends)))
+            wait_until("answers of all", lambda: all(holds(tmp_path, worker) for worker in set(workers()) - set(ends)))
         finally:
             load.end()
         process.send_signal(signal.SIGTERM)
@@ -223,20 +227,13 @@ def test_a_server_in_c_that_forks(told: bool, threads: int, tmp_path: pathlib.Pa
     if told:
         words += ["--py-call-uwsgi-fork-hooks"]
 
-    def logged(pattern: str) -> List[str]:
-        return re.findall(pattern, log.read_text()) if log.exists() else []
-
     def workers() -> List[int]:
-        return [int(pid) for pid in logged(r"awned uWSGI worker \d+ \((?:new )?pid: (\d+)")]
-
-    def holds(worker: int) -> bool:
-        path = tmp_path / "heap.{}.pb.gz".format(worker)
-        return path.exists() and "hold" in recorded_functions(Profile.read(str(path)))
+        return [int(pid) for pid in logged(log, r"awned uWSGI worker \d+ \((?:new )?pid: (\d+)")]
 
     with running(words, tmp_path, **variables) as process:
         wait_until("three workers", lambda: len(workers()) == 3 or process.poll() is not None)
         assert process.poll() is None, log.read_text()
-        load = Load(int(logged(r"bound to TCP address 127\.0\.0\.1:(\d+)")[0]))
+        load = Load(int(logged(log, r"bound to TCP address 127\.0\.0\.1:(\d+)")[0]))
         try:
             ends: Dict[int, int] = {}
             for number in (signal.SIGKILL, signal.SIGHUP, signal.SIGKILL, signal.SIGHUP):
@@ -245,12 +242,14 @@ def test_a_server_in_c_that_forks(told: bool, threads: int, tmp_path: pathlib.Pa
                 answered = load.right.count(victim) + 20
                 wait_until("answers of the worker", lambda: load.right.count(victim) > answered)  # noqa: B023
                 if told:
-                    wait_until("the worker's profile of its answers", lambda: holds(victim))  # noqa: B023
+                    wait_until("the worker's profile of its answers", lambda: holds(tmp_path, victim))  # noqa: B023
                 os.kill(victim, number)
                 ends[victim] = number
                 wait_until("another worker", lambda: len(workers()) > before)  # noqa: B023
             left = set(workers()) - set(ends)
-            wait_until("answers of all", lambda: left <= set(load.right) and (not told or all(map(holds, left))))
+            wait_until("answers of all", lambda: left <= set(load.right))
+            if told:
+                wait_until("profiles of all", lambda: all(holds(tmp_path, worker) for worker in left))
         finally:
             load.end()
         process.send_signal(signal.SIGTERM)
