@@ -4,6 +4,7 @@
     python tests/programs/run.py                               CPython's files named in suites.py, and the projects
     python tests/programs/run.py cpython --only test_gc        one file of CPython's own suite
     python tests/programs/run.py cpython --all                 CPython's whole suite (hours)
+    python tests/programs/run.py cpython --all --except test_gc test_asyncio --seconds 120
     python tests/programs/run.py tornado numpy --python ~/.pyenv/versions/3.13.0/bin/python
 
 The interpreter gets a virtual environment of its own under --directory, with mprofile, the suites' projects, and a
@@ -14,6 +15,7 @@ a file by MPROFILE_RECORD, which is the shipped start-up file and has the writin
 A test whose result is another than without is run again thrice both ways. It counts as different if its results with
 the profiler are all alike, and those without too; otherwise it is called unsteady. What must differ, and why, is in
 suites.py. Exit status 1 if a test differs that is not explained there. Results so far are kept: --resume goes on.
+A unit that has not ended without the profiler after --seconds is not run with it, and named at the end.
 """
 
 from __future__ import annotations
@@ -334,12 +336,28 @@ def print_table(found: Dict[str, Dict[str, Compared]], ways: List[str]) -> None:
                 print("    {} -> {}: {}".format(difference.without, difference.with_profiler, difference.verdict))
 
 
+def is_left_out(unit: str, names: Iterable[str]) -> bool:
+    """Whether one of the names is the unit's, or that of its package: "test_asyncio" of "test.test_asyncio.test_x"."""
+    return any(unit == name or ("." + unit).startswith(".test.{}.".format(name)) for name in names)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(suites.PROJECT_NAMES))
     parser.add_argument("--python", default=sys.executable, help="the interpreter (default: this one)")
     parser.add_argument("--directory", default=os.path.join("build", "programs"))
     parser.add_argument("--only", nargs="+", metavar="UNIT", help="these units of the suites")
+    parser.add_argument(
+        "--except",
+        nargs="+",
+        default=[],
+        metavar="UNIT",
+        dest="left_out",
+        help="not these, nor what is in such packages",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="a unit must end in N without, in 5 N with the profiler"
+    )
     parser.add_argument("--ways", nargs="+", default=["rate 1", "rate 4096", "recorded"], choices=list(WAYS)[1:])
     parser.add_argument("--all", action="store_true", help="all of CPython's files, and the suites' longer units")
     parser.add_argument("--installed", action="store_true", help="with what an earlier run installed there")
@@ -370,14 +388,23 @@ def main() -> int:
                     way: Compared(tests, [Difference(*difference) for difference in differences])
                     for way, (tests, differences) in row.items()
                 }
+    unfinished: List[str] = []
     for suite in chosen.values():
         for unit in suite.units:
-            if options.only and unit.name not in options.only:
+            if (options.only and unit.name not in options.only) or is_left_out(unit.name, options.left_out):
                 continue
             if unit.name in found or (options.minutes and time.monotonic() - start > options.minutes * 60):
                 continue
             began = time.monotonic()
+            if options.seconds:
+                unit = unit._replace(timeout=options.seconds)
             without = run(place, unit, WITHOUT)
+            if options.seconds:
+                if without[PROCESS].startswith("no end"):
+                    print("{:5.0f} s  {}  {}".format(time.monotonic() - began, unit.name, without[PROCESS]), flush=True)
+                    unfinished.append(unit.name)
+                    continue
+                unit = unit._replace(timeout=5 * options.seconds)
             row = {}
             for way in options.ways:
                 row[way] = compare(place, unit, way, without, run(place, unit, way))
@@ -395,6 +422,8 @@ def main() -> int:
         print("nothing was run")
         return 1
     print_table(found, options.ways)
+    if unfinished:
+        print("no end after {:g} s without the profiler: {}".format(options.seconds, " ".join(unfinished)))
     verdicts = [d.verdict for row in found.values() for compared in row.values() for d in compared.differences]
     return 1 if "differs" in verdicts else 0
 
