@@ -23,10 +23,12 @@ show them. A program that will not reach its Python's files any more, in another
 
 # No `from __future__ import annotations`: that module alone would be a third of what importing this one takes.
 import os as _os
+import sys as _sys
 
 from mprofile._core import (
     _get_object_traceback,
     _get_traces,
+    _unsampled,
     clear_traces,
     get_sample_rate,
     get_traceback_limit,
@@ -37,7 +39,6 @@ from mprofile._core import (
     start,
     stop,
 )
-from mprofile._core import _import as _import_unsampled
 from mprofile._version import __version__
 from mprofile.recording import start_recording, stop_recording
 
@@ -111,18 +112,69 @@ _HOMES = {
 }
 
 
+#: Modules that are loaded late, and which of them each imports.
+_LATE = {
+    "_files": (),
+    "_sizes": (),
+    "filters": (),
+    "intervals": (),
+    "snapshot": ("_sizes", "filters", "traces"),
+    "traces": ("_sizes",),
+}
+
+
 def _load(name: str) -> "Any":
     """Return one of those names; from then on it is an attribute like any other."""
     if name not in globals():
-        globals()[name] = getattr(_import_unsampled("mprofile." + _HOMES[name]), name)
+        globals()[name] = getattr(_unsampled(_module, _HOMES[name]), name)
     return globals()[name]
+
+
+def _module(name: str) -> "Any":
+    """Return a module of _LATE, at any moment: a handler of a signal may ask for it while its thread is loading it.
+
+    An import statement would give that handler the half that is there, and before 3.12 it cannot itself be interrupted
+    by another everywhere. Here each call executes a module of its own, which nobody else sees before it is whole, waits
+    for nobody, and returns the first that came to its end. What a program's own import statement has made half is
+    replaced: the result of an import is what is in sys.modules at its end.
+    """
+    path = "mprofile." + name
+    made = None
+    while True:
+        module = _sys.modules.get(path)
+        half = getattr(getattr(module, "__spec__", None), "_initializing", False)
+        if module is not None and not half:
+            return globals().setdefault(name, module)
+        if made is None:
+            for other in _LATE[name]:
+                _module(other)
+            made = _executed(path)
+        if not half:
+            if _sys.modules.setdefault(path, made) is None:
+                raise ModuleNotFoundError("sys.modules keeps {!r} from being imported".format(path), name=path)
+        elif _sys.modules.get(path) is module:
+            _sys.modules[path] = made
+
+
+def _executed(path: str) -> "Any":
+    from _frozen_importlib import module_from_spec  # importlib.util's, which need not be loaded
+
+    for finder in _sys.meta_path:
+        spec = finder.find_spec(path, __path__) if hasattr(finder, "find_spec") else None
+        if spec is not None and spec.loader is not None:
+            module = module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise ModuleNotFoundError("No module named {!r}".format(path), name=path)
 
 
 def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         return _load(name)
     if name in _HOMES.values():
-        return _import_unsampled("mprofile." + name)
+        return _unsampled(_module, name)
+    if name in _LATE:
+        return _module(name)
     # tracemalloc has its imports as attributes, and its tests patch this one.
     if name == "linecache":
         import linecache

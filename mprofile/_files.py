@@ -9,9 +9,6 @@ READING A few kilobytes of gzip can stand for gigabytes, and a few megabytes for
         decompression stops at the limit, and takes time in proportion.
 """
 
-from __future__ import annotations
-
-import errno
 import os
 import stat
 
@@ -31,7 +28,7 @@ _STEP = 1 << 20
 _SHARED = ("/dev/shm/", "/dev/mqueue/")
 
 
-def name_of(path_or_file: Any) -> str:
+def name_of(path_or_file: "Any") -> str:
     """Return how an error message names the file."""
     if isinstance(path_or_file, (str, bytes, os.PathLike)):
         return os.fsdecode(path_or_file)
@@ -47,7 +44,7 @@ def compress(data: bytes) -> bytes:
     return compressor.compress(data) + compressor.flush()
 
 
-def write_file(path_or_file: Union[StrPath, IO[bytes]], data: bytes) -> None:
+def write_file(path_or_file: "Union[StrPath, IO[bytes]]", data: bytes) -> None:
     """Write ``data`` to a path or to an object with a write() method. OSError names the path it was given."""
     if not isinstance(path_or_file, (str, bytes, os.PathLike)):
         path_or_file.write(data)
@@ -69,7 +66,7 @@ def _is_the_systems(path: str) -> bool:
     return absolute.startswith(("/dev/", "/proc/")) and not absolute.startswith(_SHARED)
 
 
-def is_file_name(path: StrPath) -> bool:
+def is_file_name(path: "StrPath") -> bool:
     """Whether a file can be put at a path, in place of what is there. Else it is something to write into."""
     name = os.fsdecode(path)
     if _is_the_systems(name):
@@ -81,7 +78,7 @@ def is_file_name(path: StrPath) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
-def _open_stream(path: str) -> IO[bytes]:
+def _open_stream(path: str) -> "IO[bytes]":
     """Open a pipe or a device to write into. OSError if it has become a link or a file meanwhile, or if it is in a
     directory that all share, such as /tmp, and somebody else has put it there to be sent what is written."""
     if _is_the_systems(path):
@@ -93,6 +90,8 @@ def _open_stream(path: str) -> IO[bytes]:
     foreign = shared and status.st_uid not in (os.geteuid(), directory.st_uid)
     if foreign or stat.S_ISREG(status.st_mode):
         os.close(descriptor)
+        import errno
+
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return os.fdopen(descriptor, "wb")
 
@@ -121,7 +120,7 @@ def _replace(path: str, data: bytes) -> None:
         raise
 
 
-def read_file(path_or_file: Union[StrPath, IO[bytes]], limit: int) -> bytes:
+def read_file(path_or_file: "Union[StrPath, IO[bytes]]", limit: int) -> bytes:
     """Return the bytes of a file, out of gzip if it is in it.
 
     limit: most bytes to read and most bytes to return. ValueError if there are more or the gzip is damaged.
@@ -134,7 +133,7 @@ def read_file(path_or_file: Union[StrPath, IO[bytes]], limit: int) -> bytes:
     return _decompress(path_or_file, data, limit) if data[:2] == b"\x1f\x8b" else data
 
 
-def _read(path_or_file: Any, file: IO[bytes], limit: int) -> bytes:
+def _read(path_or_file: "Any", file: "IO[bytes]", limit: int) -> bytes:
     """All of a file. In steps: to be asked for so much at once it would make room for the limit first."""
     import io
 
@@ -150,7 +149,7 @@ def _read(path_or_file: Any, file: IO[bytes], limit: int) -> bytes:
             raise ValueError("%s: larger than the limit of %d bytes" % (name_of(path_or_file), limit))
 
 
-def _decompress(path_or_file: Any, data: bytes, limit: int) -> bytes:
+def _decompress(path_or_file: "Any", data: bytes, limit: int) -> bytes:
     """What is in the members of a gzip file; zeros may follow each. In time linear in what goes in and comes out:
     what a member leaves is copied, so it is given little at a time."""
     import io
@@ -158,7 +157,7 @@ def _decompress(path_or_file: Any, data: bytes, limit: int) -> bytes:
 
     out = io.BytesIO()
     room = limit
-    stream: Any = None
+    stream: "Any" = None
     rest = b""
     position = 0
     while True:

@@ -4,8 +4,6 @@
 K, M, G and T are powers of 1024, with or without "iB": 128K is 128KiB is 131072 bytes.
 """
 
-from __future__ import annotations
-
 __all__ = ["format_size", "parse_size"]
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

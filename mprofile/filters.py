@@ -5,8 +5,6 @@ Filter and DomainFilter are told to the extension module: Python matches each fi
 A subclass decides trace by trace in its _match().
 """
 
-from __future__ import annotations
-
 from _collections_abc import Sequence
 
 TYPE_CHECKING = False
@@ -34,7 +32,7 @@ class BaseFilter:
     def __init__(self, inclusive: bool) -> None:
         self.inclusive = inclusive
 
-    def _match(self, trace: RawTrace) -> bool:
+    def _match(self, trace: "RawTrace") -> bool:
         raise NotImplementedError
 
 
@@ -50,9 +48,9 @@ class Filter(BaseFilter):
         self,
         inclusive: bool,
         filename_pattern: str,
-        lineno: Optional[int] = None,
+        lineno: "Optional[int]" = None,
         all_frames: bool = False,
-        domain: Optional[int] = None,
+        domain: "Optional[int]" = None,
     ) -> None:
         super().__init__(inclusive)
         self._filename_pattern = _normalize_filename(filename_pattern)
@@ -75,12 +73,12 @@ class Filter(BaseFilter):
     def _match_frame(self, filename: str, lineno: int) -> bool:
         return self._match_frame_impl(filename, lineno) ^ (not self.inclusive)
 
-    def _match_traceback(self, traceback: Sequence[RawFrame]) -> bool:
+    def _match_traceback(self, traceback: "Sequence[RawFrame]") -> bool:
         frames = traceback if self.all_frames else traceback[:1]
         found = any(self._match_frame_impl(filename, lineno) for filename, lineno in frames)
         return found ^ (not self.inclusive)
 
-    def _match(self, trace: RawTrace) -> bool:
+    def _match(self, trace: "RawTrace") -> bool:
         res = self._match_traceback(trace[2])
         if self.domain is None:
             return res
@@ -100,11 +98,11 @@ class DomainFilter(BaseFilter):
     def domain(self) -> int:
         return self._domain
 
-    def _match(self, trace: RawTrace) -> bool:
+    def _match(self, trace: "RawTrace") -> bool:
         return bool(trace[0] == self.domain) ^ (not self.inclusive)
 
 
-def _number_or(value: Optional[int], anything: int = -1) -> int:
+def _number_or(value: "Optional[int]", anything: int = -1) -> int:
     """A line or domain for the core: -1 for any, -2 for what no frame or block can have."""
     if value is None:
         return anything
@@ -115,12 +113,12 @@ def _number_or(value: Optional[int], anything: int = -1) -> int:
     return number if number == value and 0 <= number < 1 << 32 else -2
 
 
-def compile_filters(filters: List[BaseFilter], names: List[Optional[str]]) -> Optional[List[CompiledFilter]]:
+def compile_filters(filters: "List[BaseFilter]", names: "List[Optional[str]]") -> "Optional[List[CompiledFilter]]":
     """The filters for the core, file names matched; None if one of them decides in code of its own."""
-    compiled: List[CompiledFilter] = []
+    compiled: "List[CompiledFilter]" = []
     for item in filters:
         if type(item) is Filter:
-            match: Callable[[str], bool] = item._match_filename
+            match: "Callable[[str], bool]" = item._match_filename
             files = bytes(name is not None and match(name) for name in names)
             line = _number_or(item.lineno)
             all_frames = bool(item.all_frames)
@@ -132,7 +130,7 @@ def compile_filters(filters: List[BaseFilter], names: List[Optional[str]]) -> Op
     return compiled
 
 
-def passes(filters: List[BaseFilter], trace: RawTrace) -> bool:
+def passes(filters: "List[BaseFilter]", trace: "RawTrace") -> bool:
     including = [item for item in filters if item.inclusive]
     if including and not any(item._match(trace) for item in including):
         return False

@@ -34,7 +34,10 @@ All functions are pure and need nothing but the math module.
 """
 
 import math
-from typing import Tuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Tuple
 
 __all__ = [
     "count_difference_interval",
@@ -118,7 +121,7 @@ def size_interval(
     sure: float,
     rate: float,
     level: float = 0.95,
-) -> Tuple[float, float]:
+) -> "Tuple[float, float]":
     """Return (low, high) in bytes for a group's size.
 
     estimate, variance: E_b in bytes, V_b in bytes squared; samples: k; sure: the sum of the
@@ -156,7 +159,7 @@ def count_interval(
     rate: float,
     pooled_weight: float,
     level: float = 0.95,
-) -> Tuple[float, float]:
+) -> "Tuple[float, float]":
     """Return (low, high) in blocks for a group's number of blocks.
 
     estimate, variance: E_c in blocks, V_c in blocks squared; samples: k; rate: R in bytes;
@@ -198,7 +201,7 @@ def difference_interval(
     samples: int,
     rate: float,
     level: float = 0.95,
-) -> Tuple[float, float]:
+) -> "Tuple[float, float]":
     """Return (low, high) in bytes for the change of a group between two snapshots.
 
     difference: sum of s/p over the samples born between the snapshots, less that over those
@@ -228,7 +231,7 @@ def count_difference_interval(
     rate: float,
     pooled_weight: float,
     level: float = 0.95,
-) -> Tuple[float, float]:
+) -> "Tuple[float, float]":
     """Return (low, high) in blocks for the change of a group between two snapshots.
 
     As difference_interval, with 1/p for s/p, (1-p)/p^2 for s^2 (1-p)/p^2, and pooled_weight
@@ -323,7 +326,7 @@ def _inferred_high(inferred: float, variance: float, unseen: float, level: float
     return variance / mean * root * root
 
 
-def _around(difference: float, variance: float, samples: int, unseen: float, level: float) -> Tuple[float, float]:
+def _around(difference: float, variance: float, samples: int, unseen: float, level: float) -> "Tuple[float, float]":
     """Return the interval of a difference; `unseen` is what a sample of small blocks stands for."""
     if samples <= 0:
         variance = 0.0  # What two equal sums leave is rounding.

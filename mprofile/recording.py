@@ -138,7 +138,7 @@ def begin(
     child: write into the file of a child of the process that ``path`` belongs to. Errors as for start_recording(),
     but for OSError.
     """
-    from mprofile._files import is_file_name
+    from mprofile import _files
 
     target = os.path.abspath(os.fsencode(path))
     if not LEAST_EVERY <= every <= MOST_EVERY:
@@ -147,7 +147,7 @@ def begin(
         raise ValueError("growth must be above 0, not %r" % (growth,))
     if history_size < 0:
         raise ValueError("history_size must be 0 (no bound) or more bytes, not %r" % (history_size,))
-    if not is_file_name(target):
+    if not _files.is_file_name(target):
         raise ValueError("%r is not a file, and cannot be replaced; path must be a file's name" % os.fsdecode(path))
     directory = None
     if history is not None:

@@ -11,10 +11,9 @@ WHAT    Snapshot, Statistic and StatisticDiff (here), Trace, Traceback and Frame
         count_interval() hold the true number with the given probability (mprofile/intervals.py). In exact mode
         errors are zero and intervals have no width.
 UNITS   size: bytes. count: blocks of memory.
-IMPORTS The module is part of `import mprofile`, so what only some calls need is imported by them.
+IMPORTS What only some calls need is imported by them. Annotations are strings: `__future__` takes as much memory as a
+        module of this size, and a handler of a signal may find it half imported.
 """
-
-from __future__ import annotations
 
 from _collections_abc import Iterable
 
@@ -42,16 +41,16 @@ class _Sampling:
 
     __slots__ = ("pooled_weight", "rate")
 
-    def __init__(self, traces: _core.Traces) -> None:
+    def __init__(self, traces: "_core.Traces") -> None:
         self.rate: float = traces.meta()["sample_rate"]
         self.pooled_weight = 0.0
         if self.rate > 1:
             from struct import unpack_from
 
-            from mprofile.intervals import pooled_weight
+            from mprofile import intervals
 
             _, blocks, _, blocks_var, _, samples = unpack_from("6d", traces.totals())
-            self.pooled_weight = pooled_weight(blocks, blocks_var, int(samples))
+            self.pooled_weight = intervals.pooled_weight(blocks, blocks_var, int(samples))
 
 
 _EXACT_FIGURES = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -66,13 +65,13 @@ class Statistic:
 
     __slots__ = ("_figures", "_sampling", "count", "size", "traceback")
 
-    def __init__(self, traceback: Traceback, size: int, count: int) -> None:
+    def __init__(self, traceback: "Traceback", size: int, count: int) -> None:
         self.traceback = traceback
         self.size = size
         self.count = count
         # bytes, blocks, their variances, bytes seen, samples; None if every block was recorded.
-        self._figures: Optional[_core.RawFigures] = None
-        self._sampling: Optional[_Sampling] = None
+        self._figures: "Optional[_core.RawFigures]" = None
+        self._sampling: "Optional[_Sampling]" = None
 
     @property
     def size_error(self) -> float:
@@ -84,7 +83,7 @@ class Statistic:
         """One standard error of count, in blocks; 0.0 in exact mode."""
         return float((self._figures or _EXACT_FIGURES)[3] ** 0.5)
 
-    def size_interval(self, level: float = 0.95) -> Interval:
+    def size_interval(self, level: float = 0.95) -> "Interval":
         """Return (low, high) in bytes: holds the true size with probability ``level``.
 
         ValueError if level is not above 0 and below 1. Exact mode: (size, size).
@@ -96,7 +95,7 @@ class Statistic:
         size, _, variance, _, seen, samples = self._figures
         return intervals.size_interval(size, variance, int(samples), seen, self._sampling.rate, level)
 
-    def count_interval(self, level: float = 0.95) -> Interval:
+    def count_interval(self, level: float = 0.95) -> "Interval":
         """Return (low, high) in blocks: holds the true count with probability ``level``.
 
         ValueError if level is not above 0 and below 1. Exact mode: (count, count).
@@ -124,7 +123,7 @@ class Statistic:
     def __repr__(self) -> str:
         return "<Statistic traceback=%r size=%i count=%i>" % (self.traceback, self.size, self.count)
 
-    def _sort_key(self) -> Tuple[int, int, Traceback]:
+    def _sort_key(self) -> "Tuple[int, int, Traceback]":
         return (self.size, self.count, self.traceback)
 
 
@@ -141,15 +140,15 @@ class StatisticDiff:
 
     __slots__ = ("_changed", "_sampling", "count", "count_diff", "size", "size_diff", "traceback")
 
-    def __init__(self, traceback: Traceback, size: int, size_diff: int, count: int, count_diff: int) -> None:
+    def __init__(self, traceback: "Traceback", size: int, size_diff: int, count: int, count_diff: int) -> None:
         self.traceback = traceback
         self.size = size
         self.size_diff = size_diff
         self.count = count
         self.count_diff = count_diff
         # variances in bytes and blocks, and number, of the samples that changed; None if nothing was sampled.
-        self._changed: Optional[Tuple[float, float, float]] = None
-        self._sampling: Optional[_Sampling] = None
+        self._changed: "Optional[Tuple[float, float, float]]" = None
+        self._sampling: "Optional[_Sampling]" = None
 
     @property
     def size_diff_error(self) -> float:
@@ -161,7 +160,7 @@ class StatisticDiff:
         """One standard error of count_diff, in blocks; 0.0 in exact mode."""
         return float(self._changed[1] ** 0.5) if self._changed else 0.0
 
-    def _arguments(self, which: int) -> Tuple[float, int, float, float]:
+    def _arguments(self, which: int) -> "Tuple[float, int, float, float]":
         """Variance, samples, rate and pooled weight for mprofile.intervals; which: 0 bytes, 1 blocks."""
         if self._changed is None or self._sampling is None:
             return (0.0, 0, 1.0, 0.0)
@@ -172,7 +171,7 @@ class StatisticDiff:
             self._sampling.pooled_weight,
         )
 
-    def size_diff_interval(self, level: float = 0.95) -> Interval:
+    def size_diff_interval(self, level: float = 0.95) -> "Interval":
         """Return (low, high) in bytes: holds the true change with probability ``level``.
 
         ValueError if level is not above 0 and below 1. Exact mode: (size_diff, size_diff).
@@ -182,7 +181,7 @@ class StatisticDiff:
         variance, samples, rate, _ = self._arguments(0)
         return intervals.difference_interval(self.size_diff, variance, samples, rate, level)
 
-    def count_diff_interval(self, level: float = 0.95) -> Interval:
+    def count_diff_interval(self, level: float = 0.95) -> "Interval":
         """Return (low, high) in blocks: holds the true change with probability ``level``.
 
         ValueError if level is not above 0 and below 1. Exact mode: (count_diff, count_diff).
@@ -236,7 +235,7 @@ class StatisticDiff:
             self.count_diff,
         )
 
-    def _sort_key(self) -> Tuple[int, int, int, int, Traceback]:
+    def _sort_key(self) -> "Tuple[int, int, int, int, Traceback]":
         return (abs(self.size_diff), self.size, abs(self.count_diff), self.count, self.traceback)
 
 
@@ -250,7 +249,7 @@ class Snapshot:
     traces: sequence of Trace. traceback_limit: most frames kept of a stack.
     """
 
-    def __init__(self, traces: Union[_core.Traces, Iterable[RawTrace]], traceback_limit: int) -> None:
+    def __init__(self, traces: "Union[_core.Traces, Iterable[RawTrace]]", traceback_limit: int) -> None:
         """``traces``: tuples (domain, size, frames most recent first[, total_nframe]), as tracemalloc has them."""
         self.traces = _Traces(traces)
         self.traceback_limit = traceback_limit
@@ -261,7 +260,7 @@ class Snapshot:
         rate: float = self.traces._traces.meta()["sample_rate"]
         return max(1, round(rate))
 
-    def dump(self, filename: StrPath) -> None:
+    def dump(self, filename: "StrPath") -> None:
         """Write the snapshot into a file, as a pickle. Attributes added to the snapshot are kept.
 
         For files that others read, write_pprof() is the better form. As there, the file is readable and writable by
@@ -269,12 +268,12 @@ class Snapshot:
         """
         import pickle
 
-        from mprofile._files import write_file
+        from mprofile import _files
 
-        write_file(filename, pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
+        _files.write_file(filename, pickle.dumps(self, pickle.HIGHEST_PROTOCOL))
 
     @staticmethod
-    def load(filename: StrPath) -> Snapshot:
+    def load(filename: "StrPath") -> "Snapshot":
         """Read a snapshot that dump() wrote, here or in tracemalloc.
 
         Loading a pickle can run any code: load only files that you trust. ValueError if the file holds something
@@ -294,17 +293,17 @@ class Snapshot:
         snapshot.__dict__.update(attributes)
         return snapshot
 
-    def write_pprof(self, path_or_file: Union[StrPath, IO[bytes]]) -> None:
+    def write_pprof(self, path_or_file: "Union[StrPath, IO[bytes]]") -> None:
         """Write the snapshot as a pprof profile, compressed with gzip: `go tool pprof` reads it.
 
         Given a path, the file is readable and writable by its owner only, and appears whole or not at all. Given
         an object with a write() method, the bytes are written to it. OSError if it cannot be written.
         """
-        from mprofile._files import compress, write_file
+        from mprofile import _files
 
-        write_file(path_or_file, compress(self.traces._traces.to_pprof((), b"")))
+        _files.write_file(path_or_file, _files.compress(self.traces._traces.to_pprof((), b"")))
 
-    def filter_traces(self, filters: Iterable[BaseFilter]) -> Snapshot:
+    def filter_traces(self, filters: "Iterable[BaseFilter]") -> "Snapshot":
         """Return a new snapshot of the traces that pass.
 
         A trace passes if at least one inclusive filter matches it, or there is none, and no exclusive one rejects
@@ -322,7 +321,7 @@ class Snapshot:
         keep = bytes(passes(filters, trace) for trace in traces)
         return Snapshot(traces.select_blocks(keep), self.traceback_limit)
 
-    def statistics(self, key_type: str, cumulative: bool = False) -> List[Statistic]:
+    def statistics(self, key_type: str, cumulative: bool = False) -> "List[Statistic]":
         """Return what is in use by group, a list of Statistic in descending order of size, count and traceback.
 
         key_type: "filename", "lineno" (file and line of the most recent frame) or "traceback". cumulative: count a
@@ -340,7 +339,7 @@ class Snapshot:
             statistics.append(statistic)
         return statistics
 
-    def compare_to(self, old_snapshot: Snapshot, key_type: str, cumulative: bool = False) -> List[StatisticDiff]:
+    def compare_to(self, old_snapshot: "Snapshot", key_type: str, cumulative: bool = False) -> "List[StatisticDiff]":
         """Return the changes since ``old_snapshot`` by group, a list of StatisticDiff.
 
         In descending order of abs(size_diff), size, abs(count_diff), count and traceback. Arguments and errors as
@@ -366,17 +365,17 @@ def _check_key(key_type: str, cumulative: bool) -> None:
         raise ValueError("cumulative mode cannot by used with key type %r" % key_type)
 
 
-def read_pprof(path_or_file: Union[StrPath, IO[bytes]], max_size: int = 1 << 30) -> Snapshot:
+def read_pprof(path_or_file: "Union[StrPath, IO[bytes]]", max_size: int = 1 << 30) -> "Snapshot":
     """Read a pprof heap profile, with or without gzip, from a path or an object with a read() method.
 
     max_size: most bytes to accept, compressed or not (default: 1 GiB). ValueError names the file and says what is
     wrong with it; OSError if it cannot be read.
     """
-    from mprofile._files import name_of, read_file
+    from mprofile import _files
 
-    data = read_file(path_or_file, max_size)
+    data = _files.read_file(path_or_file, max_size)
     try:
         traces = _core._traces_from_pprof(data)
     except ValueError as error:
-        raise ValueError("%s: %s" % (name_of(path_or_file), error)) from None
+        raise ValueError("%s: %s" % (_files.name_of(path_or_file), error)) from None
     return Snapshot(traces, traces.meta()["max_frames"])

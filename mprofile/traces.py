@@ -5,10 +5,8 @@ A frame is a tuple (filename, lineno), a trace a tuple (domain, size, frames mos
 tuples come from the extension module, or from whoever builds a Snapshot of traces of their own.
 
 UNITS   size: bytes. lineno: lines, from 1; 0 if unknown.
-IMPORTS The module is part of `import mprofile`, so what only some calls need is imported by them.
+IMPORTS What only some calls need is imported by them, and annotations are strings, as in snapshot.py.
 """
-
-from __future__ import annotations
 
 from _collections_abc import Sequence
 
@@ -35,7 +33,7 @@ class Frame:
 
     __slots__ = ("_frame",)
 
-    def __init__(self, frame: RawFrame) -> None:
+    def __init__(self, frame: "RawFrame") -> None:
         """``frame`` is a tuple (filename, lineno)."""
         self._frame = frame
 
@@ -50,12 +48,12 @@ class Frame:
         return self._frame[1]
 
     @property
-    def name(self) -> Optional[str]:
+    def name(self) -> "Optional[str]":
         """Name of the function, qualified from Python 3.11 on; None if unknown."""
         return getattr(self._frame, "name", None)
 
     @property
-    def firstlineno(self) -> Optional[int]:
+    def firstlineno(self) -> "Optional[int]":
         """Line where the function begins; None if unknown."""
         return getattr(self._frame, "firstlineno", None)
 
@@ -103,35 +101,35 @@ class Traceback(Sequence):  # type: ignore[type-arg]
 
     __slots__ = ("_frames", "_total_nframe")
 
-    def __init__(self, frames: Sequence[RawFrame], total_nframe: Optional[int] = None) -> None:
+    def __init__(self, frames: "Sequence[RawFrame]", total_nframe: "Optional[int]" = None) -> None:
         """``frames`` are tuples (filename, lineno), most recent frame first."""
-        self._frames: Tuple[RawFrame, ...] = tuple(reversed(frames))
+        self._frames: "Tuple[RawFrame, ...]" = tuple(reversed(frames))
         self._total_nframe = total_nframe
 
     @classmethod
-    def _oldest_first(cls, frames: Tuple[RawFrame, ...]) -> Traceback:
+    def _oldest_first(cls, frames: "Tuple[RawFrame, ...]") -> "Traceback":
         traceback = cls.__new__(cls)
         traceback._frames = frames
         traceback._total_nframe = None
         return traceback
 
     @property
-    def total_nframe(self) -> Optional[int]:
+    def total_nframe(self) -> "Optional[int]":
         return self._total_nframe
 
     def __len__(self) -> int:
         return len(self._frames)
 
     @overload
-    def __getitem__(self, index: int) -> Frame: ...
+    def __getitem__(self, index: int) -> "Frame": ...
     @overload
-    def __getitem__(self, index: slice) -> Tuple[Frame, ...]: ...  # noqa: F811
-    def __getitem__(self, index: Union[int, slice]) -> Union[Frame, Tuple[Frame, ...]]:  # noqa: F811
+    def __getitem__(self, index: "slice") -> "Tuple[Frame, ...]": ...  # noqa: F811
+    def __getitem__(self, index: "Union[int, slice]") -> "Union[Frame, Tuple[Frame, ...]]":  # noqa: F811
         if isinstance(index, slice):
             return tuple(Frame(frame) for frame in self._frames[index])
         return Frame(self._frames[index])
 
-    def __contains__(self, frame: Any) -> bool:
+    def __contains__(self, frame: "Any") -> bool:
         return frame._frame in self._frames
 
     def __hash__(self) -> int:
@@ -169,7 +167,7 @@ class Traceback(Sequence):  # type: ignore[type-arg]
         total = "" if self._total_nframe is None else " total_nframe=%s" % self._total_nframe
         return "<Traceback %r%s>" % (tuple(self), total)
 
-    def format(self, limit: Optional[int] = None, most_recent_first: bool = False) -> List[str]:
+    def format(self, limit: "Optional[int]" = None, most_recent_first: bool = False) -> "List[str]":
         """Return the lines of the traceback as text, with the source line where it can be read.
 
         limit: keep that many of the most recent frames; if negative, that many of the oldest.
@@ -177,7 +175,7 @@ class Traceback(Sequence):  # type: ignore[type-arg]
         """
         import linecache
 
-        frames: Sequence[RawFrame] = self._frames
+        frames: "Sequence[RawFrame]" = self._frames
         if limit is not None:
             frames = frames[-limit:] if limit > 0 else frames[:limit]
         lines = []
@@ -198,7 +196,7 @@ class Trace:
 
     __slots__ = ("_trace", "_weight")
 
-    def __init__(self, trace: RawTrace, weight: float = 1.0) -> None:
+    def __init__(self, trace: "RawTrace", weight: float = 1.0) -> None:
         """``trace`` is a tuple (domain, size, frames most recent first[, total_nframe])."""
         self._trace = trace
         self._weight = weight
@@ -218,7 +216,7 @@ class Trace:
         return self._weight
 
     @property
-    def traceback(self) -> Traceback:
+    def traceback(self) -> "Traceback":
         return Traceback(*self._trace[2:])
 
     def __eq__(self, other: object) -> bool:
@@ -243,32 +241,32 @@ class Trace:
 class _Traces(Sequence):  # type: ignore[type-arg]
     """Sequence of Trace over a snapshot of the core, made as they are looked at."""
 
-    def __init__(self, traces: Union[_core.Traces, Iterable[RawTrace]]) -> None:
+    def __init__(self, traces: "Union[_core.Traces, Iterable[RawTrace]]") -> None:
         self._traces = _core._make_traces(traces)
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: "Dict[str, Any]") -> None:
         # A snapshot that tracemalloc dumped has a list here.
         self._traces = _core._make_traces(state["_traces"])
 
     def __len__(self) -> int:
         return len(self._traces)
 
-    def _trace(self, index: int) -> Trace:
+    def _trace(self, index: int) -> "Trace":
         return Trace(self._traces[index], self._traces.block(index)[1])
 
     @overload
-    def __getitem__(self, index: int) -> Trace: ...
+    def __getitem__(self, index: int) -> "Trace": ...
     @overload
-    def __getitem__(self, index: slice) -> Tuple[Trace, ...]: ...  # noqa: F811
-    def __getitem__(self, index: Union[int, slice]) -> Union[Trace, Tuple[Trace, ...]]:  # noqa: F811
+    def __getitem__(self, index: "slice") -> "Tuple[Trace, ...]": ...  # noqa: F811
+    def __getitem__(self, index: "Union[int, slice]") -> "Union[Trace, Tuple[Trace, ...]]":  # noqa: F811
         if isinstance(index, slice):
             return tuple(self._trace(i) for i in range(*index.indices(len(self))))
         return self._trace(index)
 
-    def __iter__(self) -> Iterator[Trace]:
+    def __iter__(self) -> "Iterator[Trace]":
         return (self._trace(i) for i in range(len(self)))
 
-    def __contains__(self, trace: Any) -> bool:
+    def __contains__(self, trace: "Any") -> bool:
         return trace._trace in self._traces
 
     def __eq__(self, other: object) -> bool:

@@ -146,7 +146,9 @@ static int load_package(void)
     static uint32_t loaded; /* atomic */
     if (__atomic_load_n(&loaded, __ATOMIC_RELAXED))
         return 0;
-    PyObject *snapshot = PyImport_ImportModule("mprofile.snapshot");
+    PyObject *package = PyImport_ImportModule("mprofile");
+    PyObject *snapshot = package ? PyObject_GetAttrString(package, "Snapshot") : NULL;
+    Py_XDECREF(package);
     Py_XDECREF(snapshot);
     if (!snapshot && !PyErr_ExceptionMatches(PyExc_ImportError))
         return -1;
@@ -194,20 +196,23 @@ static PyObject *core_start(PyObject *module, PyObject *args, PyObject *kwargs)
 }
 
 PyDoc_STRVAR(
-    import_doc,
-    "_import(name)\n--\n\n"
-    "Import a module of the package and return it; of what this thread allocates meanwhile nothing is sampled.");
+    unsampled_doc,
+    "_unsampled(function, argument)\n--\n\n"
+    "Call the function and return what it returns; of what this thread allocates meanwhile nothing is sampled.");
 
 /* A block with a record that is resized meanwhile loses it; those of sys.modules and the like, once in a program. */
-static PyObject *core_import(PyObject *module, PyObject *name)
+static PyObject *core_unsampled(PyObject *module, PyObject *args)
 {
-    uint64_t countdown = mprof_sampler_countdown();
+    PyObject *function, *argument;
     (void)module;
+    if (!PyArg_ParseTuple(args, "OO:_unsampled", &function, &argument))
+        return NULL;
+    uint64_t countdown = mprof_sampler_countdown();
     mprof_sampler_set(MPROF_COUNTDOWN_NEVER);
-    PyObject *imported = PyImport_Import(name);
+    PyObject *result = PyObject_CallFunctionObjArgs(function, argument, NULL);
     if (mprof_sampler_countdown() > MPROF_COUNTDOWN_NEVER / 2) /* else another thread has begun a session meanwhile */
         mprof_sampler_set(countdown);
-    return imported;
+    return result;
 }
 
 static PyObject *core_misread_frames(PyObject *module, PyObject *args)
@@ -475,7 +480,7 @@ static int core_exec(PyObject *module)
 
 static PyMethodDef methods[] = {
     {"start", WITH_KEYWORDS(core_start), METH_VARARGS | METH_KEYWORDS, start_doc},
-    {"_import", core_import, METH_O, import_doc},
+    {"_unsampled", core_unsampled, METH_VARARGS, unsampled_doc},
     {"_misread_frames", core_misread_frames, METH_VARARGS,
      PyDoc_STR("_misread_frames(n): for tests, the next start's look at the stack leaves out its n innermost frames")},
     {"stop", core_stop, METH_NOARGS,

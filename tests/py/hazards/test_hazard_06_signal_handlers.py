@@ -112,3 +112,57 @@ def test_hazard_06_a_python_signal_handler_that_does_everything(rate: int) -> No
     del kept
     assert blocks(5003) == []
     _core.stop()
+
+
+#: Arguments: who asks for the classes while they are being loaded, and after how many lines of that. A handler of a
+#: signal runs between two lines, as a trace function does, which can choose them.
+LOADING = """
+import sys, threading
+import mprofile
+
+who, moment = sys.argv[1], int(sys.argv[2])
+mprofile.start(16, 1 << 30)
+asked = []
+
+def ask():
+    snapshot = mprofile.take_snapshot()
+    snapshot.statistics("traceback")
+    snapshot.filter_traces([mprofile.Filter(False, "nowhere")])
+    mprofile.get_object_traceback(snapshot)
+    mprofile.intervals.normal_quantile(0.5)
+    asked.append(snapshot)
+
+def trace(frame, event, argument):
+    global moment
+    moment -= 1
+    if moment == 0:
+        if who == "handler":
+            ask()
+        else:
+            thread = threading.Thread(target=ask, daemon=True)
+            thread.start()
+            thread.join(10)
+    return trace
+
+sys.settrace(trace)
+asked.append(mprofile.take_snapshot())
+sys.settrace(None)
+if moment > 0:
+    print("over")
+assert [type(one) for one in asked] == [mprofile.Snapshot] * (1 if moment > 0 else 2), asked
+for name in ("snapshot", "traces"):
+    assert getattr(mprofile, name) is sys.modules["mprofile." + name]
+assert mprofile.snapshot.Snapshot is mprofile.Snapshot and mprofile.traces.Frame is mprofile.Frame
+"""
+
+
+@pytest.mark.parametrize("who", ["handler", "thread"])
+def test_hazard_06_a_snapshot_while_the_classes_are_being_loaded(who: str) -> None:
+    """They are loaded when a snapshot is first taken. A handler that takes one then interrupts that at any line."""
+    moments = range(1, 6000, 67)
+    for moment in moments:
+        if run(LOADING, arguments=[who, str(moment)]) == "over\n":
+            break
+    else:
+        raise AssertionError("not loaded within {} lines".format(moments[-1]))
+    assert moment > 500
