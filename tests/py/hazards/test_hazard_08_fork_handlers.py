@@ -39,3 +39,54 @@ def test_hazard_08_fork_handler_that_waits_for_a_thread_that_allocates(order: st
     library = os.path.join(str(tmp_path), "forkers.so")
     compile_c("forkers.c", library, "-fPIC", "-shared")
     assert run(PROGRAM, arguments=[library, order, str(rate)], timeout=30) == "forked\n"
+
+
+#: The thread that stops waits in the midst of that, and gives the GIL away; the main thread forks.
+STOPPING = """
+import ctypes, os, signal, sys, threading
+from mprofile import _core
+
+library, rate = ctypes.CDLL(None), int(sys.argv[1])
+inside, forked = threading.Event(), threading.Event()
+
+@ctypes.CFUNCTYPE(None)
+def wait():
+    inside.set()
+    assert forked.wait(20)
+
+def stop():
+    library.unmaps_tell(wait)
+    _core.stop()
+
+_core.start(4, rate)
+kept = [bytearray(3001) for _ in range(1000)]
+thread = threading.Thread(target=stop)
+thread.start()
+assert inside.wait(20), "nothing was given back"
+pid = os.fork()
+if pid == 0:
+    signal.alarm(10)
+    assert not _core.is_tracing() and len(_core._get_traces()) == 0
+    for _ in range(2):
+        _core.start(4, 0)
+        more = [bytearray(4001) for _ in range(10)]
+        assert sum(trace[1] // 100 == 40 for trace in _core._get_traces()) == 10
+        _core.clear_traces()
+        assert _core._valid()
+        _core.stop()
+    os._exit(7)
+status = os.waitpid(pid, 0)[1]
+forked.set()
+thread.join()
+_core.start(4, 0)
+_core.stop()
+print(status >> 8, status & 255)
+"""
+
+
+@pytest.mark.parametrize("rate", [0, 2])
+def test_hazard_08_fork_while_another_thread_stops(rate: int, tmp_path: object) -> None:
+    """The lock of start and stop has a holder that the child has not got."""
+    library = os.path.join(str(tmp_path), "unmaps.so")
+    compile_c("unmaps.c", library, "-fPIC", "-shared")
+    assert run(STOPPING, arguments=[str(rate)], timeout=60, LD_PRELOAD=library) == "7 0\n"
