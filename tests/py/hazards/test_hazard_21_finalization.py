@@ -17,7 +17,8 @@ from harness import DEBUG_BUILD, NoCompiler, compile_c, environment, finish, run
 RATES = [0, 1000]
 
 BUSY_THREADS = """if True:
-    import threading, time
+    import atexit, threading, time
+    atexit.register(print, "the last handler", flush=True)
     import _hazard_foreign as foreign
     from mprofile import _core
 
@@ -38,6 +39,20 @@ BUSY_THREADS = """if True:
     """
 
 
+def interpreters_own_crash(status: int, output: str) -> bool:
+    """Whether CPython ends so without a profiler, too, now and then when the machine is busy."""
+    # A daemon thread may take the GIL when the interpreter is gone (RESET_GIL_DROP_REQUEST): 2 of 150 such processes
+    # crash so without a profiler, 4 of 150 with it.
+    if sys.version_info[:2] == (3, 10):
+        return status == -signal.SIGSEGV
+    # Up to 3.13 a debug build sets RAW for moments to an allocator without checks, mostly at its end, and what another
+    # thread then resizes or gives back has their marks. Of 400 processes of 3.13.18 each: 10 without a profiler, 14
+    # that import it alone, 7 that record to the end, 11 that stop before; none of 400 that stop 100 times and then
+    # leave by os._exit(). While the program runs, that is no excuse.
+    moments = DEBUG_BUILD and sys.version_info < (3, 14)
+    return moments and status in (-signal.SIGABRT, -signal.SIGSEGV) and "\nthe last handler\n" in output
+
+
 @pytest.mark.parametrize("last", ["pass", "raise SystemExit(0)", "_core.stop()", "kept = bytearray(5002)"])
 @pytest.mark.parametrize("rate", RATES)
 def test_hazard_21_exit_while_threads_allocate(rate: int, last: str) -> None:
@@ -50,10 +65,8 @@ def test_hazard_21_exit_while_threads_allocate(rate: int, last: str) -> None:
     for process in processes:
         try:
             finish(process)
-        except AssertionError:
-            # In CPython 3.10 a daemon thread may take the GIL when the interpreter is gone (RESET_GIL_DROP_REQUEST): on
-            # a busy machine 2 of 150 such processes crash so without a profiler, 4 of 150 with it.
-            if sys.version_info[:2] != (3, 10) or process.returncode != -signal.SIGSEGV:
+        except AssertionError as error:
+            if not interpreters_own_crash(process.returncode, str(error)):
                 raise
             crashed += 1
     assert crashed <= 2
