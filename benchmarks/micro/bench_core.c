@@ -173,6 +173,7 @@ struct table_run {
     uint64_t next;
     struct mprof_rng rng;
     bool random;
+    bool paged;
 };
 
 static uintptr_t table_address(uint64_t i)
@@ -192,37 +193,41 @@ static double table_round(void *context)
         run->next++;
         (void)mprof_livetable_take(&run->table, table_address(old), &entry);
         entry = (struct mprof_live){table_address(old), 1, 64};
-        (void)mprof_livetable_put(&run->table, &run->arena, &entry, &entry);
+        (void)mprof_livetable_put(&run->table, &run->arena, &entry, run->paged, &entry);
     }
     return (now() - begin) / OPERATIONS;
 }
 
+static void bench_table(uint64_t live, bool random, bool paged)
+{
+    struct table_run run = {.live = live, .random = random, .paged = paged};
+    struct mprof_live entry;
+    const char *where = paged ? "in pages" : "in shards";
+    char what[96];
+    mprof_arena_init(&run.arena, 0);
+    mprof_livetable_init(&run.table);
+    double begin = now();
+    for (uint64_t i = 0; i < live; i++) {
+        entry = (struct mprof_live){table_address(i), 1, 64};
+        (void)mprof_livetable_put(&run.table, &run.arena, &entry, paged, &entry);
+    }
+    double fill = (now() - begin) / (double)live;
+    if (!random) {
+        snprintf(what, sizeof what, "live table: fill to %" PRIu64 ", %s (%.1f bytes a block)", live, where,
+                 (double)run.arena.mapped / (double)live);
+        report(what, fill);
+    }
+    snprintf(what, sizeof what, "live table: take + put, %" PRIu64 " live, %s, %s", live, where,
+             random ? "scattered" : "in order");
+    report(what, least(table_round, &run));
+    mprof_arena_drop(&run.arena);
+}
+
 static void bench_livetable(void)
 {
-    for (uint64_t live = 10000; live <= 1000000; live *= 10) {
-        for (int random = 0; random < 2; random++) {
-            struct table_run run = {.live = live, .next = 0, .random = random};
-            struct mprof_live entry;
-            mprof_arena_init(&run.arena, 0);
-            mprof_livetable_init(&run.table);
-            double begin = now();
-            for (uint64_t i = 0; i < live; i++) {
-                entry = (struct mprof_live){table_address(i), 1, 64};
-                (void)mprof_livetable_put(&run.table, &run.arena, &entry, &entry);
-            }
-            double fill = (now() - begin) / (double)live;
-            char what[96];
-            if (!random) {
-                snprintf(what, sizeof what, "live table: fill to %" PRIu64 " (%.1f bytes a block)", live,
-                         (double)run.arena.mapped / (double)live);
-                report(what, fill);
-            }
-            snprintf(what, sizeof what, "live table: take + put, %" PRIu64 " live, %s", live,
-                     random ? "scattered" : "in order");
-            report(what, least(table_round, &run));
-            mprof_arena_drop(&run.arena);
-        }
-    }
+    for (uint64_t live = 10000; live <= 1000000; live *= 10)
+        for (int way = 0; way < 4; way++)
+            bench_table(live, way & 1, way >= 2);
 }
 
 /* ---- recorder ---- */

@@ -28,4 +28,10 @@ static inline uintptr_t mprof_live_address(const struct mprof_live *entry)
     return (uintptr_t)(entry->key & MPROF_LIVE_ADDRESS);
 }
 
+/* A key when the units of births have doubled `doublings` times since. */
+static inline uint64_t mprof_live_aged(uint64_t key, unsigned doublings)
+{
+    return (key & MPROF_LIVE_ADDRESS) | key >> MPROF_LIVE_ADDRESS_BITS >> doublings << MPROF_LIVE_ADDRESS_BITS;
+}
+
 #endif

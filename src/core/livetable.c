@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* livetable.c -- see livetable.h.
  *
+ * An address has one entry, in a page or in a shard. A page counts the shards' entries at places of its own (`others`),
+ * mostly none, so that a block which is put into a page need not look for an older one in a shard.
+ *
  * Linear probing with backward shift. The hard case of removal, in a shard that wraps round:
  *
  *      place    0     1     2    ...   6     7
@@ -57,13 +60,11 @@ static uint32_t most_entries(const struct mprof_shard *shard)
     return shard->capacity - (shard->capacity + 15) / 16;
 }
 
-int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
-                        struct mprof_live *replaced)
+static int put_into_shard(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
+                          struct mprof_live *replaced)
 {
     uintptr_t address = mprof_live_address(entry);
     uint64_t hash = mprof_livetable_hash(address);
-    if (mprof_likely(mprof_livetable_put_quickly(table, hash, *entry)))
-        return 0;
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     bool may_add =
         shard->count < shard->grow_at || grow(table, arena, shard) == 0 || shard->count < most_entries(shard);
@@ -83,14 +84,150 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
     return 0;
 }
 
-struct mprof_live *mprof_livetable_find(struct mprof_livetable *table, uintptr_t address)
+static const struct mprof_live *find_in_shard(const struct mprof_livetable *table, uintptr_t address)
 {
     uint64_t hash = mprof_livetable_hash(address);
-    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    const struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
     if (shard->count == 0)
         return NULL;
-    struct mprof_live *entry = &shard->entries[mprof_livetable_probe(shard, hash, address)];
+    const struct mprof_live *entry = &shard->entries[mprof_livetable_probe(shard, hash, address)];
     return entry->key != 0 ? entry : NULL;
+}
+
+/* A page for the entry, whose word for it may be used already. NULL: it goes into a shard. */
+static struct mprof_page *page_for(struct mprof_livetable *table, struct mprof_arena *arena,
+                                   const struct mprof_live *entry)
+{
+    uintptr_t address = mprof_live_address(entry);
+    struct mprof_page *page = mprof_pages_find(&table->pages, address);
+    if (page && page->apart == mprof_page_apart(entry->size) && mprof_page_word(page, address))
+        return page;
+    page = mprof_pages_make(&table->pages, arena, address, entry->size);
+    for (uint32_t i = 0; page && i < mprof_page_blocks(page); i++)
+        page->others = (uint16_t)(page->others + (find_in_shard(table, mprof_page_address(page, i)) != NULL));
+    return page;
+}
+
+static int put_into_page(struct mprof_livetable *table, struct mprof_page *page, const struct mprof_live *entry,
+                         struct mprof_live *replaced)
+{
+    uintptr_t address = mprof_live_address(entry);
+    uint64_t *word = mprof_page_word(page, address);
+    int result = 0;
+    if (*word != 0) {
+        *replaced = mprof_page_unpack(*word, address);
+        result = 1;
+    } else {
+        if (page->others != 0 && mprof_livetable_take_from_shard(table, address, replaced)) {
+            page->others--;
+            result = 1;
+        }
+        page->count++;
+        table->count++;
+    }
+    *word = mprof_page_pack(entry);
+    return result;
+}
+
+int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
+                        bool paged, struct mprof_live *replaced)
+{
+    uintptr_t address = mprof_live_address(entry);
+    struct mprof_page *page = paged ? page_for(table, arena, entry) : NULL;
+    if (page)
+        return put_into_page(table, page, entry, replaced);
+    page = mprof_pages_find(&table->pages, address);
+    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    struct mprof_live old = {0, 0, 0};
+    if (word && *word != 0)
+        old = mprof_page_unpack(*word, address);
+    int result = put_into_shard(table, arena, entry, replaced);
+    if (result == 0 && word)
+        page->others++;
+    if (result == 0 && old.key != 0) {
+        *replaced = old;
+        *word = 0;
+        page->count--;
+        table->count--;
+        result = 1;
+    }
+    return result;
+}
+
+bool mprof_livetable_find(const struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry)
+{
+    const struct mprof_page *page = mprof_pages_find(&table->pages, address);
+    const uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    if (word && *word != 0) {
+        *entry = mprof_page_unpack(*word, address);
+        return true;
+    }
+    const struct mprof_live *found = find_in_shard(table, address);
+    if (found)
+        *entry = *found;
+    return found != NULL;
+}
+
+void mprof_livetable_move(struct mprof_livetable *table, uintptr_t address, uint32_t stack)
+{
+    const struct mprof_page *page = mprof_pages_find(&table->pages, address);
+    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    if (word && *word != 0) {
+        *word = (uint64_t)stack << 32 | (*word & UINT32_MAX);
+        return;
+    }
+    uint64_t hash = mprof_livetable_hash(address);
+    struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
+    shard->entries[mprof_livetable_probe(shard, hash, address)].stack = stack;
+}
+
+void mprof_livetable_age(struct mprof_livetable *table, unsigned doublings)
+{
+    struct mprof_page *page;
+    for (uint32_t at = 0; (page = mprof_pages_next(&table->pages, &at)) != NULL;) {
+        for (uint32_t i = 0; i < mprof_page_blocks(page); i++) {
+            if (page->words[i] != 0) {
+                struct mprof_live entry = mprof_page_unpack(page->words[i], mprof_page_address(page, i));
+                entry.key = mprof_live_aged(entry.key, doublings);
+                page->words[i] = mprof_page_pack(&entry);
+            }
+        }
+    }
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        struct mprof_shard *shard = &table->shards[s];
+        for (uint32_t i = 0; i < shard->capacity; i++)
+            shard->entries[i].key = mprof_live_aged(shard->entries[i].key, doublings);
+    }
+}
+
+size_t mprof_livetable_room(const struct mprof_livetable *table)
+{
+    size_t room = 0;
+    size_t in_shards = 0;
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        room += table->shards[s].capacity;
+        in_shards += table->shards[s].count;
+    }
+    return room + (size_t)table->count - in_shards;
+}
+
+void mprof_livetable_copy(const struct mprof_livetable *table, struct mprof_live *entries)
+{
+    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
+        const struct mprof_shard *shard = &table->shards[s];
+        if (shard->capacity != 0)
+            memcpy(entries, shard->entries, shard->capacity * sizeof *entries);
+        entries += shard->capacity;
+    }
+    const struct mprof_page *page;
+    for (uint32_t at = 0; (page = mprof_pages_next(&table->pages, &at)) != NULL;) {
+        uint32_t blocks = mprof_page_blocks(page);
+        uintptr_t address = mprof_page_address(page, 0);
+        for (uint32_t i = 0; i < blocks; i++, address += page->apart) {
+            if (page->words[i] != 0)
+                *entries++ = mprof_page_unpack(page->words[i], address);
+        }
+    }
 }
 
 void mprof_livetable_close(struct mprof_shard *shard, uint32_t hole)
@@ -160,5 +297,17 @@ bool mprof_livetable_valid(const struct mprof_livetable *table)
             return false;
         total += count;
     }
-    return total == table->count;
+    struct mprof_page *page;
+    for (uint32_t at = 0; (page = mprof_pages_next(&table->pages, &at)) != NULL;) {
+        uint32_t others = 0;
+        for (uint32_t i = 0; i < mprof_page_blocks(page); i++) {
+            bool elsewhere = find_in_shard(table, mprof_page_address(page, i)) != NULL;
+            others += elsewhere;
+            if (elsewhere && page->words[i] != 0)
+                return false;
+        }
+        if (others != page->others)
+            return false;
+    }
+    return mprof_pages_valid(&table->pages, &total) && total == table->count;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* livetable.h -- address -> live sample.
  *
- * WHAT    64 open-addressed tables (shards) of 16-byte entries with linear probing; the hash of the address picks
- *         shard and place.
+ * WHAT    Small blocks in exact mode lie in pages (pages.h), as long as their allocator puts blocks of one size side
+ *         by side. For all others there are 64 open-addressed tables (shards) of 16-byte entries with linear probing;
+ *         the hash of the address picks shard and place.
  *
  *         An entry is a struct mprof_live (live.h). Exact mode needs no more. A sampled block, and one of 2 GiB or
  *         more, has a detail beside it, which its size word names: its full size, an identity and its birth to the
@@ -20,6 +21,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "core/live.h"
+#include "core/pages.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +42,7 @@ struct mprof_shard {
 };
 
 struct mprof_livetable {
+    struct mprof_pages pages;
     struct mprof_shard shards[MPROF_LIVE_SHARDS];
     struct mprof_detail *details;
     uint32_t details_used; /* high-water mark; freed ones are linked through id */
@@ -75,6 +78,7 @@ static inline void mprof_livetable_init(struct mprof_livetable *table)
         shard->count = 0;
         shard->grow_at = 0;
     }
+    mprof_pages_init(&table->pages);
     table->details = NULL;
     table->details_used = table->details_capacity = table->details_free = 0;
     table->count = 0;
@@ -106,13 +110,26 @@ static inline uint32_t mprof_livetable_probe(const struct mprof_shard *shard, ui
     return place;
 }
 
-/* Adds an entry if there is room without growing and its address is new, as nearly always. `hash` is the address's.
- * False: put it is. */
-MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uint64_t hash, struct mprof_live entry)
+/* Adds an entry if that takes no more than a look, as nearly always: there is room, its address is new. `hash` is the
+ * address's, and not looked at where `paged`: see put. False: put it is. */
+MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uint64_t hash, struct mprof_live entry,
+                                              bool paged)
 {
     uintptr_t address = mprof_live_address(&entry);
+    struct mprof_page *page = mprof_pages_find(&table->pages, address);
+    if (paged) {
+        if (mprof_unlikely(!page) || mprof_unlikely(page->apart != mprof_page_apart(entry.size) || page->others))
+            return false;
+        uint64_t *word = mprof_page_word(page, address);
+        if (mprof_unlikely(!word || *word != 0))
+            return false;
+        *word = mprof_page_pack(&entry);
+        page->count++;
+        table->count++;
+        return true;
+    }
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
-    if (mprof_unlikely(shard->count >= shard->grow_at))
+    if (mprof_unlikely(page || shard->count >= shard->grow_at))
         return false;
     uint32_t place = mprof_livetable_probe(shard, hash, address);
     if (mprof_unlikely(shard->entries[place].key != 0))
@@ -124,14 +141,15 @@ MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uin
 }
 
 /* Adds an entry. If its address is there already (a free that no hook saw) the old entry is replaced and handed out.
+ * `paged`: the block may be put into a page; it has at most MPROF_PAGED_MAX bytes and no detail.
  * 1: replaced; 0: added; -1: no memory. The address has at most 48 bits. */
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
-                        struct mprof_live *replaced);
+                        bool paged, struct mprof_live *replaced);
 /* Frees a place, and moves later entries back. */
 void mprof_livetable_close(struct mprof_shard *shard, uint32_t hole);
 
-MPROF_INLINE bool mprof_livetable_take_inline(struct mprof_livetable *table, uintptr_t address,
-                                              struct mprof_live *entry)
+MPROF_INLINE bool mprof_livetable_take_from_shard(struct mprof_livetable *table, uintptr_t address,
+                                                  struct mprof_live *entry)
 {
     uint64_t hash = mprof_livetable_hash(address);
     struct mprof_shard *shard = &table->shards[mprof_livetable_shard(hash)];
@@ -150,10 +168,36 @@ MPROF_INLINE bool mprof_livetable_take_inline(struct mprof_livetable *table, uin
     return true;
 }
 
+MPROF_INLINE bool mprof_livetable_take_inline(struct mprof_livetable *table, uintptr_t address,
+                                              struct mprof_live *entry)
+{
+    struct mprof_page *page = mprof_pages_find(&table->pages, address);
+    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    if (word && mprof_likely(*word != 0)) {
+        *entry = mprof_page_unpack(*word, address);
+        *word = 0;
+        page->count--;
+        table->count--;
+        return true;
+    }
+    if (!mprof_livetable_take_from_shard(table, address, entry))
+        return false;
+    if (mprof_unlikely(word != NULL))
+        page->others--;
+    return true;
+}
+
 /* Removes and hands out the entry of an address; false if there is none. Its detail, if any, stays the caller's. */
 bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry);
-/* NULL if there is none. Valid until the next put or take. */
-struct mprof_live *mprof_livetable_find(struct mprof_livetable *table, uintptr_t address);
+/* Copies the entry of an address; false if there is none. */
+bool mprof_livetable_find(const struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry);
+/* Gives the entry of an address, which is there, another stack. */
+void mprof_livetable_move(struct mprof_livetable *table, uintptr_t address, uint32_t stack);
+/* Halves all births, `doublings` times. */
+void mprof_livetable_age(struct mprof_livetable *table, unsigned doublings);
+/* Room that a copy of all entries takes, and the copy, with free places between; returns its end. */
+size_t mprof_livetable_room(const struct mprof_livetable *table);
+void mprof_livetable_copy(const struct mprof_livetable *table, struct mprof_live *entries);
 
 /* -1: no memory. The index has MPROF_LIVE_WIDE set, ready for an entry's size. */
 int mprof_livetable_detail_new(struct mprof_livetable *table, struct mprof_arena *arena, uint32_t *index);

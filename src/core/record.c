@@ -136,20 +136,10 @@ void mprof_recorder_watch_locked(struct mprof_recorder *r, uintptr_t address)
 
 /* ---- births ---- */
 
-/* An entry's key when the units of births have doubled `doublings` times since. */
-static uint64_t key_in_units(uint64_t key, unsigned doublings)
-{
-    return (key & MPROF_LIVE_ADDRESS) | key >> MPROF_LIVE_ADDRESS_BITS >> doublings << MPROF_LIVE_ADDRESS_BITS;
-}
-
 static MPROF_COLD void double_units(struct mprof_recorder *r)
 {
     r->birth_shift++;
-    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
-        struct mprof_shard *shard = &r->live.shards[s];
-        for (uint32_t i = 0; i < shard->capacity; i++)
-            shard->entries[i].key = key_in_units(shard->entries[i].key, 1);
-    }
+    mprof_livetable_age(&r->live, 1);
 }
 
 /* Code of a moment for an entry without a detail: 16 bits since the start, in units that double when the codes run out.
@@ -173,10 +163,10 @@ static MPROF_COLD int make_detail(struct mprof_recorder *r, uint64_t size, int64
     return 0;
 }
 
-static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_live entry, int64_t now)
+static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_live entry, bool paged, int64_t now)
 {
     struct mprof_live replaced;
-    int result = mprof_livetable_put(&r->live, &r->arena, &entry, &replaced);
+    int result = mprof_livetable_put(&r->live, &r->arena, &entry, paged, &replaced);
     if (result < 0) {
         if (entry.size & MPROF_LIVE_WIDE)
             mprof_livetable_detail_free(&r->live, entry.size);
@@ -189,10 +179,11 @@ static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_l
 
 /* Puts a finished entry into the table and its figures where they belong. -1: no memory, the entry's detail is freed.
  */
-MPROF_INLINE int insert_locked(struct mprof_recorder *r, uint64_t hash, struct mprof_live entry,
+MPROF_INLINE int insert_locked(struct mprof_recorder *r, uint64_t hash, struct mprof_live entry, bool paged,
                                const struct mprof_weight *weight, int64_t now, bool plain)
 {
-    if (mprof_unlikely(!mprof_livetable_put_quickly(&r->live, hash, entry)) && put_slowly_locked(r, entry, now) != 0)
+    if (mprof_unlikely(!mprof_livetable_put_quickly(&r->live, hash, entry, paged)) &&
+        put_slowly_locked(r, entry, paged, now) != 0)
         return -1;
     if (!plain && !r->exact)
         mprof_recorder_watch_locked(r, mprof_live_address(&entry));
@@ -200,8 +191,9 @@ MPROF_INLINE int insert_locked(struct mprof_recorder *r, uint64_t hash, struct m
     return 0;
 }
 
+/* `paged`: the live table may put it into a page. */
 MPROF_INLINE void record_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
-                                struct mprof_walked walked, uintptr_t address, uint64_t hash, uint64_t size,
+                                struct mprof_walked walked, uintptr_t address, uint64_t hash, bool paged, uint64_t size,
                                 int64_t now, bool plain)
 {
     uint32_t stack;
@@ -222,7 +214,7 @@ MPROF_INLINE void record_locked(struct mprof_recorder *r, struct mprof_thread *t
     struct mprof_weight weight = whole(size);
     if (!plain)
         mprof_recorder_weigh(r, size, &weight);
-    if (insert_locked(r, hash, (struct mprof_live){key, stack, word}, &weight, now, plain) != 0) {
+    if (insert_locked(r, hash, (struct mprof_live){key, stack, word}, paged, &weight, now, plain) != 0) {
         r->drops++;
         return;
     }
@@ -245,7 +237,7 @@ static void record_sample_locked(struct mprof_recorder *r, struct mprof_thread *
     if (!r->exact)
         mprof_recorder_draw(r, thread);
     if (rate >= r->rate || mprof_sampler_keep(&thread->rng, size, rate, r->rate)) {
-        record_locked(r, thread, attached, walked, address, mprof_livetable_hash(address), size, now, false);
+        record_locked(r, thread, attached, walked, address, mprof_livetable_hash(address), false, size, now, false);
         thread->last_address = address;
     }
 }
@@ -327,8 +319,13 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
         add_slow(r, attached, address, size);
         return;
     }
-    uint64_t hash = mprof_livetable_hash(address);
-    mprof_livetable_prefetch(&r->live, hash);
+    /* Blocks of Python's own domains: pymalloc keeps those of a size side by side. */
+    bool paged = attached && size <= MPROF_PAGED_MAX;
+    uint64_t hash = 0;
+    if (!paged) {
+        hash = mprof_livetable_hash(address);
+        mprof_livetable_prefetch(&r->live, hash);
+    }
     struct mprof_walked walked = mprof_recorder_walk(r, thread, attached);
     int64_t now = mprof_os_monotonic_coarse_ns();
     bool by_favour;
@@ -339,7 +336,7 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
     }
     if (mprof_likely(r->active && thread->session == r->session)) {
         if (r->plain) {
-            record_locked(r, thread, attached, walked, address, hash, size, now, true);
+            record_locked(r, thread, attached, walked, address, hash, paged, size, now, true);
             thread->last_address = address;
         } else {
             record_sample_locked(r, thread, attached, walked, address, size, now);
@@ -360,18 +357,18 @@ static void reuse_locked(struct mprof_recorder *r, struct mprof_thread *thread, 
                          struct mprof_walked walked, uintptr_t address, int64_t now)
 {
     uint32_t stack;
-    if (!mprof_livetable_find(&r->live, address))
+    struct mprof_live entry;
+    if (!mprof_livetable_find(&r->live, address, &entry))
         return;
     if (mprof_recorder_find_stack_locked(r, thread, attached, walked, &stack) != 0) {
         r->drops++;
         return;
     }
-    struct mprof_live *entry = mprof_livetable_find(&r->live, address);
     struct mprof_weight weight;
-    mprof_recorder_weigh(r, mprof_recorder_size_locked(r, entry), &weight);
-    mprof_recorder_count_locked(r, entry->stack, &weight, -1, now);
+    mprof_recorder_weigh(r, mprof_recorder_size_locked(r, &entry), &weight);
+    mprof_recorder_count_locked(r, entry.stack, &weight, -1, now);
     mprof_recorder_count_locked(r, stack, &weight, 1, now);
-    entry->stack = stack;
+    mprof_livetable_move(&r->live, address, stack);
 }
 
 /* The first visit of a thread, or of a forked child. */
@@ -521,7 +518,7 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
     bool current = unpin_locked(r, taken); /* what was cleared or stopped meanwhile is not to come back */
     if (current && (taken->rate >= r->rate || mprof_sampler_keep(&r->rng, size, taken->rate, r->rate))) {
         int failed = 0;
-        entry.key = key_in_units(entry.key, r->birth_shift - taken->birth_shift);
+        entry.key = mprof_live_aged(entry.key, r->birth_shift - taken->birth_shift);
         if (entry.size & MPROF_LIVE_WIDE) {
             failed = mprof_livetable_detail_new(&r->live, &r->arena, &entry.size);
             if (failed == 0)
@@ -529,8 +526,8 @@ void mprof_recorder_restore(const struct mprof_taken *taken)
         }
         struct mprof_weight weight;
         mprof_recorder_weigh(r, size, &weight);
-        if (failed != 0 ||
-            insert_locked(r, mprof_livetable_hash(mprof_live_address(&entry)), entry, &weight, r->peak_ns, false) != 0)
+        if (failed != 0 || insert_locked(r, mprof_livetable_hash(mprof_live_address(&entry)), entry, false, &weight,
+                                         r->peak_ns, false) != 0)
             r->drops++;
     }
     mprof_recorder_unlock(r);

@@ -379,10 +379,10 @@ int mprof_recorder_stack(uintptr_t address, int (*frame)(void *context, const st
     struct mprof_recorder *r = &mprof_recorder;
     int result = 0;
     mprof_recorder_lock(r);
-    const struct mprof_live *entry = r->active ? mprof_livetable_find(&r->live, address) : NULL;
-    if (entry) {
+    struct mprof_live entry;
+    if (r->active && mprof_livetable_find(&r->live, address, &entry)) {
         result = 1;
-        for (uint32_t i = r->trie.stacks[entry->stack].node; i != 0 && result == 1; i = r->trie.nodes[i].parent) {
+        for (uint32_t i = r->trie.stacks[entry.stack].node; i != 0 && result == 1; i = r->trie.nodes[i].parent) {
             const struct mprof_trienode *node = &r->trie.nodes[i];
             const struct mprof_funcentry *f = &r->functions.functions[node->function];
             struct mprof_frame_view view = {
@@ -410,20 +410,22 @@ void mprof_recorder_fail(uint64_t n, uint64_t count)
     mprof_recorder_unlock(r);
 }
 
-/* Entries of each stack, counted over the live table; `counts` has one word a stack record. */
-static bool count_entries(const struct mprof_recorder *r, uint32_t *counts)
+/* Entries of each stack, counted over a copy of the live table; `counts` has one word a stack record. */
+static bool count_entries(const struct mprof_recorder *r, struct mprof_arena *scratch, uint32_t *counts)
 {
-    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
-        const struct mprof_shard *shard = &r->live.shards[s];
-        for (uint32_t i = 0; i < shard->capacity; i++) {
-            const struct mprof_live *entry = &shard->entries[i];
-            if (entry->key == 0)
-                continue;
-            if (entry->stack >= r->trie.stack_used || !mprof_recorder_watched(mprof_live_address(entry)) ||
-                !mprof_filter_maybe(mprof_recorder_filter, mprof_live_address(entry)))
-                return false;
-            counts[entry->stack]++;
-        }
+    size_t room = mprof_livetable_room(&r->live);
+    struct mprof_live *entries = mprof_arena_array(scratch, room, sizeof *entries);
+    if (!entries)
+        return false;
+    mprof_livetable_copy(&r->live, entries);
+    for (size_t i = 0; i < room; i++) {
+        if (entries[i].key == 0)
+            continue;
+        uintptr_t address = mprof_live_address(&entries[i]);
+        if (entries[i].stack >= r->trie.stack_used || !mprof_recorder_watched(address) ||
+            !mprof_filter_maybe(mprof_recorder_filter, address))
+            return false;
+        counts[entries[i].stack]++;
     }
     return true;
 }
@@ -437,8 +439,8 @@ bool mprof_recorder_valid(void)
     bool valid = true;
     if (r->active) {
         uint32_t *counts = mprof_arena_get(&scratch, (r->trie.stack_used + (size_t)1) * sizeof *counts);
-        valid =
-            counts && mprof_livetable_valid(&r->live) && mprof_stacktrie_valid(&r->trie) && count_entries(r, counts);
+        valid = counts && mprof_livetable_valid(&r->live) && mprof_stacktrie_valid(&r->trie) &&
+                count_entries(r, &scratch, counts);
         for (uint32_t i = 0; valid && i < r->trie.stack_used; i++)
             valid = r->trie.infos[i].recent == MPROF_STACK_FREE ? counts[i] == 0 : counts[i] == r->trie.stacks[i].live;
         valid = valid && r->peak_bytes >= r->total_bytes * (1 - 1e-9);

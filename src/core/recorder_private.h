@@ -211,12 +211,13 @@ MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder
         return false; /* also where nothing was kept */
     uint32_t node = thread->stack[walked.kept - 1].node;
     if (walked.count == 1) {
-        struct mprof_rawframe *frame = thread->frames;
+        const struct mprof_rawframe *frame = thread->frames;
         struct mprof_step *step = mprof_recorder_step(r, node, frame);
         if (mprof_unlikely(!step || !mprof_recorder_step_known(r, step, node, frame)))
             return false;
-        frame->node = node = step->node;
-        thread->stack[walked.kept] = *frame;
+        node = step->node;
+        /* Word by word, as it was written a moment ago: a copy of two words at once would wait for the stores. */
+        thread->stack[walked.kept] = (struct mprof_rawframe){frame->code, frame->offset, node, frame->place, frame->at};
         thread->last.slots[mprof_source_slot(frame->place)] = (uint16_t)walked.kept;
     }
     uint32_t found = r->trie.nodes[node].stack;

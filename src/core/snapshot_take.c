@@ -51,9 +51,7 @@ static void *cut(char *memory, size_t *used, size_t size)
 static size_t lay_out(const struct mprof_recorder *r, struct copy *c)
 {
     size_t used = 0;
-    c->live_count = 0;
-    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++)
-        c->live_count += r->live.shards[s].capacity;
+    c->live_count = mprof_livetable_room(&r->live);
     c->node_count = r->trie.used;
     c->stack_count = r->trie.stack_used;
     c->function_count = r->functions.used;
@@ -78,12 +76,7 @@ static void copy_bytes(void *to, const void *from, size_t size)
 
 static void copy_tables(const struct mprof_recorder *r, struct copy *c)
 {
-    struct mprof_live *live = c->live;
-    for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
-        const struct mprof_shard *shard = &r->live.shards[s];
-        copy_bytes(live, shard->entries, shard->capacity * sizeof *live);
-        live += shard->capacity;
-    }
+    mprof_livetable_copy(&r->live, c->live);
     copy_bytes(c->details, r->live.details, r->live.details_used * sizeof *c->details);
     copy_bytes(c->nodes, r->trie.nodes, c->node_count * sizeof *c->nodes);
     copy_bytes(c->stacks, r->trie.stacks, c->stack_count * sizeof *c->stacks);

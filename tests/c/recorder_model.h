@@ -13,6 +13,7 @@
 
 #include "addresses.h"
 #include "fake_source.h"
+#include "recorded.h"
 #include "tap.h"
 
 #include "core/recorder_private.h"
@@ -72,7 +73,7 @@ static void model_enter(int stack)
 
 static bool model_in_table(int block)
 {
-    return mprof_livetable_find(&mprof_recorder.live, model_address(block)) != NULL;
+    return is_recorded(model_address(block));
 }
 
 static struct model_sums model_weight(const struct model *m, uint64_t size)

@@ -460,7 +460,7 @@ static uint64_t sampled_pattern(struct mprof_recorder_options *options)
     mprof_recorder_start(options);
     for (uintptr_t i = 0; i < 64; i++) {
         fake_malloc(0x100000 + 16 * i, 1000);
-        pattern = pattern << 1 | (mprof_livetable_find(&mprof_recorder.live, 0x100000 + 16 * i) != NULL);
+        pattern = pattern << 1 | is_recorded(0x100000 + 16 * i);
     }
     mprof_recorder_stop();
     return pattern;

@@ -61,7 +61,7 @@ static bool workload(uint64_t seed, bool prune)
             fake_depth = 0;
             fake_call(&pool[i], 0);
             fake_malloc(0x1000, 0);
-            recorded += mprof_livetable_find(&mprof_recorder.live, 0x1000) != NULL;
+            recorded += is_recorded(0x1000);
             fake_free(0x1000);
         }
         if (!check(drops() - before == BULK - recorded, "drops while pruning"))
@@ -216,7 +216,7 @@ static int starved_child(size_t room)
         fake_call(&pool[i], 0);
         fake_malloc(0x1000, 0);
         model.adds++;
-        model.recorded += mprof_livetable_find(&mprof_recorder.live, 0x1000) != NULL;
+        model.recorded += is_recorded(0x1000);
         fake_free(0x1000);
     }
     for (int i = 0; i < STEPS; i++)

@@ -7,6 +7,7 @@
 #define MPROF_TESTS_MREMAP
 #include "addresses.h"
 #include "fake_source.h"
+#include "recorded.h"
 #include "sanitizer.h"
 #include "tap.h"
 
@@ -166,7 +167,7 @@ static struct drawn draw(void)
     struct drawn drawn = {0, 0};
     for (uintptr_t i = 0; i < 64; i++) {
         fake_malloc(0x100000 + 16 * i, 1000);
-        drawn.pattern = drawn.pattern << 1 | (mprof_livetable_find(&mprof_recorder.live, 0x100000 + 16 * i) != NULL);
+        drawn.pattern = drawn.pattern << 1 | is_recorded(0x100000 + 16 * i);
     }
     drawn.recording = mprof_recorder.recording;
     return drawn;

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "addresses.h"
 #include "fake_source.h"
+#include "recorded.h"
 #include "tap.h"
 
 #include "core/recorder_private.h"
@@ -189,7 +190,7 @@ static void test_large_survive(void)
         fake_malloc(address(0, i), 64);
     int found = 0;
     for (int i = 0; i < LARGE; i++)
-        found += mprof_livetable_find(&mprof_recorder.live, address(1, i)) != NULL;
+        found += is_recorded(address(1, i));
     ok(mprof_recorder.thinnings >= 1, "thinned");
     is_int(found, LARGE, "large blocks survive every thinning");
     mprof_recorder_stop();

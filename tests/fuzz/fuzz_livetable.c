@@ -3,8 +3,9 @@
  *
  * WHAT    The input is a list of steps: put, take, find, runs of them, details, refused memory. After each the table
  *         must say what an array with one place for each address says.
- * WHY     Half of the addresses lie side by side, as blocks do; the other half fall into one shard, which is the hard
- *         case of wrapping round and of shifting back.
+ * WHY     Half of the addresses lie side by side, as blocks do, in two pages of the table; the other half fall into one
+ *         shard, which is the hard case of wrapping round and of shifting back. Entries are put into pages or into
+ *         shards as the input says, so that they displace each other.
  * LOCKS   none.
  * MEMORY  one arena an input. */
 #include "core/livetable.h"
@@ -66,9 +67,12 @@ static void put(unsigned i, uint32_t value)
         fuzz_require((size & MPROF_LIVE_WIDE) != 0, "a detail's index without its mark");
         *mprof_livetable_detail(&table, size) = (struct mprof_detail){.size = value, .id = value};
     }
+    bool paged = (value & 3) == 2;
+    if (paged)
+        size = (value >> 8) % (MPROF_PAGED_MAX + 1);
     struct mprof_live entry = {addresses[i] | (uint64_t)(value & 0xffff) << MPROF_LIVE_ADDRESS_BITS, value >> 3, size};
     struct mprof_live replaced = {0};
-    int result = mprof_livetable_put(&table, &arena, &entry, &replaced);
+    int result = mprof_livetable_put(&table, &arena, &entry, paged, &replaced);
     if (result < 0) {
         fuzz_require(refusing() && model[i].entry.key == 0, "not put, without want of memory, or though it was there");
         if (size & MPROF_LIVE_WIDE)
@@ -97,9 +101,10 @@ static void take(unsigned i)
 
 static void find(unsigned i)
 {
-    const struct mprof_live *found = mprof_livetable_find(&table, addresses[i]);
-    fuzz_require((found != NULL) == (model[i].entry.key != 0), "found what was not there, or did not what was");
-    fuzz_require(!found || same(found, &model[i].entry), "found another entry than was put");
+    struct mprof_live entry = {0};
+    bool found = mprof_livetable_find(&table, addresses[i], &entry);
+    fuzz_require(found == (model[i].entry.key != 0), "found what was not there, or did not what was");
+    fuzz_require(!found || same(&entry, &model[i].entry), "found another entry than was put");
 }
 
 static void step(struct fuzz_input *input)
@@ -120,8 +125,8 @@ static void step(struct fuzz_input *input)
         find(i);
         break;
     case 5:
-        for (run = fuzz_byte(input); run > 0; run--, i = (i + 1) % ADDRESSES)
-            put(i, run * 0x01010101u);
+        for (run = fuzz_byte(input); run > 0; run--, i = (i + 1 + what / 8) % ADDRESSES)
+            put(i, run * 0x01010101u + what / 32);
         break;
     case 6:
         for (run = fuzz_byte(input); run > 0; run--, i = (i + 1) % ADDRESSES)
