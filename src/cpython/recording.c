@@ -48,8 +48,15 @@ static PyObject *start_recording(PyObject *module, PyObject *args)
     if (result == MPROF_PUBLISHER_ACTIVE)
         return PyErr_Format(PyExc_RuntimeError, "a recording is running already; stop_recording() ends it");
     if (result == MPROF_PUBLISHER_NO_THREAD) {
-        errno = failure.error;
-        return PyErr_SetFromErrno(PyExc_OSError);
+        PyObject *reason = PyUnicode_FromFormat("%s (%s)", strerror(failure.error), failure.call);
+        PyObject *path = PyUnicode_DecodeFSDefault(options.publication.target);
+        PyObject *error = reason && path ? Py_BuildValue("iOO", failure.error, reason, path) : NULL;
+        if (error)
+            PyErr_SetObject(PyExc_OSError, error);
+        Py_XDECREF(reason);
+        Py_XDECREF(path);
+        Py_XDECREF(error);
+        return NULL;
     }
     return result == 0 ? none() : Py_BuildValue("is", failure.error, failure.call);
 }

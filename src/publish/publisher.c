@@ -202,14 +202,16 @@ static void *run(void *unused)
     }
 }
 
-/* Starts the thread with all signals blocked: they are the program's. 0, or an errno. */
-static int spawn_locked(void)
+/* Starts the thread with all signals blocked: they are the program's. 0, or an errno, and *call says of what. */
+static int spawn_locked(const char **call)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
+    *call = "pthread_attr_init";
     int result = pthread_attr_init(&attributes);
     if (result != 0)
         return result;
+    *call = "pthread_create";
     __atomic_fetch_and(&publisher.bell, ~(uint32_t)(LEAVE | FINAL), __ATOMIC_SEQ_CST);
     __atomic_store_n(&publisher.ended, 0, __ATOMIC_SEQ_CST);
     publisher.joined = false;
@@ -306,14 +308,16 @@ static int register_once(void)
 
 /* ---- life cycle ---- */
 
-static int start_locked(const struct mprof_publisher_options *options)
+static struct mprof_file_failure start_locked(const struct mprof_publisher_options *options)
 {
+    const char *call = NULL;
     mprof_publication_end(&publisher.publication);
     int error = mprof_publication_begin(&publisher.publication, &options->publication);
-    if (error == 0)
-        error = register_once();
     if (error != 0)
-        return error;
+        return (struct mprof_file_failure){error, error == ENOMEM ? "mmap" : "open"};
+    error = register_once();
+    if (error != 0)
+        return (struct mprof_file_failure){error, "pthread_atfork"};
     publisher.every_ns = options->every_ns;
     publisher.growth = options->growth;
     publisher.due = 0;
@@ -324,9 +328,9 @@ static int start_locked(const struct mprof_publisher_options *options)
     memcpy(publisher.info.path, publisher.publication.path, sizeof publisher.info.path);
     __atomic_store_n(&publisher.bell, MPROF_BELL_CHANGED, __ATOMIC_SEQ_CST);
     __atomic_store_n(&publisher.first, 0, __ATOMIC_SEQ_CST);
-    error = spawn_locked();
+    error = spawn_locked(&call);
     publisher.info.running = error == 0;
-    return error;
+    return (struct mprof_file_failure){error, call};
 }
 
 int mprof_publisher_start(const struct mprof_publisher_options *options, struct mprof_file_failure *failure)
@@ -336,10 +340,9 @@ int mprof_publisher_start(const struct mprof_publisher_options *options, struct 
     if (publisher.state == LOST && __atomic_load_n(&publisher.ended, __ATOMIC_SEQ_CST))
         publisher.state = OFF;
     if (publisher.state == OFF) {
-        int error = start_locked(options);
-        *failure = (struct mprof_file_failure){error, "pthread_create"};
-        result = error == 0 ? 0 : MPROF_PUBLISHER_NO_THREAD;
-        if (error == 0)
+        *failure = start_locked(options);
+        result = failure->error == 0 ? 0 : MPROF_PUBLISHER_NO_THREAD;
+        if (result == 0)
             publisher.state = ON;
     }
     mprof_lock_release(&publisher.lock);
@@ -417,13 +420,14 @@ void mprof_publisher_pause(void)
 /* No thread to be had: the next pause and resume, or stop, tries again. */
 void mprof_publisher_resume(void)
 {
+    const char *call;
     mprof_lock_acquire(&publisher.lock);
     if (publisher.state == PAUSED) {
         join_locked();
         if (!publisher.joined) {
             __atomic_fetch_and(&publisher.bell, ~(uint32_t)LEAVE, __ATOMIC_SEQ_CST);
             publisher.state = ON;
-        } else if (spawn_locked() == 0) {
+        } else if (spawn_locked(&call) == 0) {
             publisher.state = ON;
         }
     }
@@ -432,6 +436,7 @@ void mprof_publisher_resume(void)
 
 void mprof_publisher_adopt(void)
 {
+    const char *call;
     mprof_lock_acquire(&publisher.lock);
     if (publisher.state == DORMANT) {
         mprof_publication_adopt(&publisher.publication, publisher.pid);
@@ -441,7 +446,7 @@ void mprof_publisher_adopt(void)
         publisher.due = mprof_os_monotonic_ns() + publisher.every_ns;
         publisher.retry_ns = publisher.every_ns;
         __atomic_store_n(&publisher.bell, MPROF_BELL_CHANGED, __ATOMIC_SEQ_CST);
-        publisher.info.running = spawn_locked() == 0;
+        publisher.info.running = spawn_locked(&call) == 0;
         publisher.state = publisher.info.running ? ON : OFF;
     }
     mprof_lock_release(&publisher.lock);

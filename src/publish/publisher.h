@@ -41,7 +41,7 @@ struct mprof_publisher_options {
 
 enum mprof_publisher_error {
     MPROF_PUBLISHER_ACTIVE = -1,    /* there is one already */
-    MPROF_PUBLISHER_NO_THREAD = -2, /* or no memory; *error is the errno */
+    MPROF_PUBLISHER_NO_THREAD = -2, /* or no memory, or too long a path */
     MPROF_PUBLISHER_FAILED = -3,    /* the first publication failed; the publisher is running and will try again */
 };
 

@@ -7,6 +7,7 @@ tests/integration/test_kill.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import re
@@ -323,6 +324,15 @@ def test_no_python_thread_and_no_signals(tmp_path: pathlib.Path) -> None:
         """,
     )
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_path_that_is_too_long_is_named(target: str) -> None:
+    mprofile.start()
+    for path in (target + "x" * 4096, os.path.dirname(target) + "/d" * 2048):
+        with pytest.raises(OSError, match="File name too long \\(open\\): '/") as caught:
+            mprofile.start_recording(path)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, path)
+    assert not mprofile.recording.is_recording()
 
 
 def test_no_descriptor_stays_open(target: str) -> None:
