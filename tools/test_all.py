@@ -83,10 +83,12 @@ def rows_here(complete: bool) -> List[Row]:
         position = same.index(interpreter) + 1
         label = interpreter.tag if position == 1 else f"{interpreter.tag}-{position}"
         debug = interpreter.kind.endswith("d")
+        free_threaded_build = "t" in interpreter.kind
         names = [label, interpreter.kind, "here", *(["debug"] if debug else [])]
-        if interpreter.kind.endswith("t"):
+        if free_threaded_build:
             names.append("free-threaded")
-        rows.append(Row(label, HERE, names, part(debug and not complete), here(interpreter, not debug)))
+        with_all = not debug and not free_threaded_build
+        rows.append(Row(label, HERE, names, part(debug and not complete), here(interpreter, with_all)))
     return rows
 
 
