@@ -71,7 +71,12 @@ print(*told)
 """
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="CPython's collector ends in a dict that was half made")
+# A module whose one function calls PyStructSequence_NewType(), and nothing else, ends 3.13.0 in the same place when each
+# request of it is refused in turn: build_indices_unicode() under type_add_members(), a NULL key in a type's dict.
+# Without a GIL 3.13.15 passes this test and that.
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="PyStructSequence_NewType() itself ends 3.13.0 when it finds no memory"
+)
 def test_each_request_of_an_import_and_of_a_first_start_is_refused() -> None:
     pytest.importorskip("_testcapi", reason="this interpreter was built without its test modules")
     done = subprocess.run(
