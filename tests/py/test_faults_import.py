@@ -71,8 +71,8 @@ print(*told)
 """
 
 
-# A module whose one function calls PyStructSequence_NewType(), and nothing else, ends 3.13.0 in the same place when each
-# request of it is refused in turn: build_indices_unicode() under type_add_members(), a NULL key in a type's dict.
+# A module whose one function calls PyStructSequence_NewType(), and nothing else, ends 3.13.0 in the same place when
+# each request of it is refused: build_indices_unicode() under type_add_members(), a NULL key in the dict of a type.
 # Without a GIL 3.13.15 passes this test and that.
 @pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="PyStructSequence_NewType() itself ends 3.13.0 when it finds no memory"
