@@ -194,22 +194,28 @@ static void details(struct mprof_encoder *e, unsigned which, const struct mprof_
             label(e, which + i, (uint64_t)values[i]);
 }
 
-/* What was allocated in all and what was in use at the peak. */
-static void base_sample(struct mprof_encoder *e, const struct mprof_stack *stack)
+static bool is_cut(const struct mprof_stack *stack)
 {
-    const int64_t values[MPROF_COLUMNS] = {
-        [MPROF_COLUMN_PEAK] = to_integer(stack->peak.blocks),
-        [MPROF_COLUMN_PEAK + 1] = to_integer(stack->peak.bytes),
-        [MPROF_COLUMN_ALLOC] = to_integer(stack->alloc.blocks),
-        [MPROF_COLUMN_ALLOC + 1] = to_integer(stack->alloc.bytes),
-    };
-    bool cut = stack->total_frames > stack->frames;
-    bool any = cut;
+    return stack->total_frames > stack->frames;
+}
+
+/* What was allocated in all and what was in use at the peak; false: there is nothing to say of it. */
+static bool base_values(const struct mprof_stack *stack, int64_t values[MPROF_COLUMNS])
+{
+    memset(values, 0, MPROF_COLUMNS * sizeof *values);
+    values[MPROF_COLUMN_PEAK] = to_integer(stack->peak.blocks);
+    values[MPROF_COLUMN_PEAK + 1] = to_integer(stack->peak.bytes);
+    values[MPROF_COLUMN_ALLOC] = to_integer(stack->alloc.blocks);
+    values[MPROF_COLUMN_ALLOC + 1] = to_integer(stack->alloc.bytes);
+    bool any = is_cut(stack);
     for (unsigned i = 0; i < MPROF_COLUMNS; i++)
         any = any || values[i] != 0;
-    if (!any)
-        return;
-    if (cut)
+    return any;
+}
+
+static void base_sample(struct mprof_encoder *e, const struct mprof_stack *stack, const int64_t values[MPROF_COLUMNS])
+{
+    if (is_cut(stack))
         label(e, MPROF_LABEL_TOTAL_FRAMES, stack->total_frames);
     details(e, MPROF_LABEL_ALLOC, &stack->alloc);
     details(e, MPROF_LABEL_PEAK, &stack->peak);
@@ -239,12 +245,17 @@ int mprof_encode_stack(struct mprof_encoder *e, uint32_t index)
         mprof_idmap_prefetch(&e->lines, line_key(e, ahead));
         mprof_idmap_prefetch(&e->lines, line_key(e, mprof_snapshot_nodes(e->snapshot)[ahead].parent));
     }
-    if (find_path(e, stack) < 0)
-        return -1;
-    base_sample(e, stack);
     struct mprof_block block;
+    int64_t base[MPROF_COLUMNS];
+    bool has_base = base_values(stack, base);
     size_t first = e->starts[index];
     size_t end = e->starts[index + 1];
+    if (!has_base && first == end)
+        return 0;
+    if (find_path(e, stack) < 0)
+        return -1;
+    if (has_base)
+        base_sample(e, stack, base);
     if (end - first == 1) {
         struct mprof_size alone;
         mprof_snapshot_block(e->snapshot, e->order ? e->order[first] : first, &block);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* test_pprof.c -- a snapshot written as a pprof profile and read again. Files from elsewhere: test_pprof_input.c. */
+#define _GNU_SOURCE
 #include "tap.h"
 
 #include "base/os.h"
@@ -484,6 +485,36 @@ static void test_names(void)
     }
 }
 
+/* A stack of whose blocks nothing is left, not even figures, leaves nothing of itself in the file. */
+static void test_no_figures(void)
+{
+    static const char *const names[] = {"with_blocks", "with_figures", "cut_short", "without_anything"};
+    struct mprof_builder *builder = mprof_builder_new();
+    for (unsigned i = 0; i < 4; i++) {
+        struct mprof_function function = {.name = 0};
+        struct mprof_node node = {.line = 1};
+        struct mprof_stack stack = {.total_frames = i == 2 ? 9 : 0};
+        const struct mprof_block block = {.size = 100, .samples = 1, .blocks = 1, .bytes = 100, .rate = 1};
+        uint32_t index;
+        if (i == 1)
+            mprof_figures_add_samples(&stack.alloc, 100, 1, 1);
+        mprof_builder_string(builder, names[i], strlen(names[i]), &function.name);
+        mprof_builder_function(builder, &function, &node.function);
+        mprof_builder_node(builder, &node, &stack.node);
+        mprof_builder_stack(builder, &stack, &index);
+        if (i == 0)
+            mprof_builder_block(builder, &block);
+    }
+    const struct mprof_meta meta = {.sample_rate = 1, .max_frames = 8};
+    struct mprof_snapshot *snapshot = mprof_builder_finish(builder, &meta);
+    struct file file;
+    encode(&file, snapshot, NULL);
+    for (unsigned i = 0; i < 4; i++)
+        ok((memmem(file.bytes, file.length, names[i], strlen(names[i])) != NULL) == (i < 3), "a stack %s", names[i]);
+    mprof_arena_drop(&file.arena);
+    mprof_snapshot_decref(snapshot);
+}
+
 /* Every request of the encoder may be refused. */
 static void test_encode_no_memory(void)
 {
@@ -568,6 +599,7 @@ int main(void)
     test_selection();
     test_meta();
     test_names();
+    test_no_figures();
     test_encode_no_memory();
     test_decode_no_memory();
     test_large();
