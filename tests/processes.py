@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Tuple
+import tempfile
+from typing import Any, Sequence, Tuple
 
 #: The script that pip installed beside the interpreter.
 MPROFILE = os.path.join(os.path.dirname(sys.executable), "mprofile")
@@ -17,6 +18,21 @@ def run_mprofile(*words: str, **options: Any) -> "subprocess.CompletedProcess[An
     """What the command did; text, unless the options of subprocess.run() say otherwise."""
     options = dict({"universal_newlines": True, "timeout": 60}, **options)
     return subprocess.run([MPROFILE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+    """A process that leads a session of its own, has nothing to read, and is read as text. It runs outside the source
+    tree, whose package has no extension module, unless the options of subprocess.Popen() say where."""
+    options = dict({"cwd": tempfile.gettempdir(), "stderr": subprocess.PIPE}, **options)
+    options["env"] = dict(options.get("env", os.environ), PYTHONFAULTHANDLER="1")
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        start_new_session=True,
+        **options,
+    )
 
 
 def output(process: "subprocess.Popen[str]", timeout: float) -> Tuple[str, str]:

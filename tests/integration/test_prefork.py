@@ -21,7 +21,7 @@ import time
 from typing import Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
-from processes import MPROFILE, output, run_mprofile
+from processes import MPROFILE, output, run_mprofile, start
 from survivors import check, comments
 
 from mprofile.profile import Profile
@@ -39,17 +39,8 @@ def wait_until(what: str, condition: Callable[[], object], seconds: float = 30.0
 @contextlib.contextmanager
 def running(words: List[str], directory: pathlib.Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
     """The process, in a session of its own, of which nothing is left afterwards."""
-    environment = dict(os.environ, PYTHONFAULTHANDLER="1", PYTHONPATH=str(directory), **variables)
-    process = subprocess.Popen(
-        words,
-        cwd=str(directory),
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        start_new_session=True,
-    )
+    environment = dict(os.environ, PYTHONPATH=str(directory), **variables)
+    process = start(words, cwd=str(directory), env=environment, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 from types import FunctionType
@@ -36,23 +35,14 @@ def program(function: Program) -> Program:
 
 def run(function: Program, *arguments: int) -> None:
     """Runs a program of this file; AssertionError with what it wrote if it fails, or does not end."""
-    environment = dict(os.environ, PYTHONFAULTHANDLER="1")
+    from processes import output, start  # not there for the programs, which are this file too
+
+    environment = dict(os.environ)
     for name in ("PYTHON_GIL", "PYTHONMALLOC", "PYTHONTRACEMALLOC", "MPROFILERATE"):
         environment.pop(name, None)
     # Warnings are errors: one of them says that a module has turned the GIL on.
     command = [sys.executable, "-W", "error", os.path.abspath(__file__), function.__name__, *map(str, arguments)]
-    process = subprocess.Popen(
-        command,
-        cwd=tempfile.gettempdir(),  # not the source tree, whose package has no extension module
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        start_new_session=True,
-    )
-    from processes import output  # not there for the programs, which are this file too
-
+    process = start(command, env=environment, stderr=subprocess.STDOUT)
     out, _ = output(process, TIMEOUT)
     assert process.returncode == 0, "exit status {}\n{}".format(process.returncode, out)
 
