@@ -41,7 +41,8 @@ content()
 soft, hard = resource.getrlimit(limit)
 kept = [bytearray(SIZE)]
 if limit == resource.RLIMIT_AS:
-    value = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    with open("/proc/self/statm") as statm:  # a debug build tells of a file that is left open
+        value = int(statm.read().split()[0]) * resource.getpagesize()
 elif limit == resource.RLIMIT_NOFILE:
     value = os.dup(0)
     os.close(value)
