@@ -13,6 +13,19 @@ static uint32_t bucket_of(uint32_t parent, uint32_t function, uint32_t offset, u
     return (uint32_t)(mprof_mix64(key) & (bucket_count - 1));
 }
 
+/* Puts all nodes into buckets that are empty. */
+static void fill_buckets(struct mprof_stacktrie *trie)
+{
+    for (uint32_t i = 1; i < trie->used; i++) {
+        struct mprof_trienode *node = &trie->nodes[i];
+        if (node->function == 0)
+            continue;
+        uint32_t *bucket = &trie->buckets[bucket_of(node->parent, node->function, node->offset, trie->bucket_count)];
+        node->next = *bucket;
+        *bucket = i;
+    }
+}
+
 static int rehash(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint32_t bucket_count)
 {
     uint32_t *buckets = mprof_arena_get(arena, bucket_count * sizeof *buckets);
@@ -21,14 +34,7 @@ static int rehash(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint3
     mprof_arena_put(arena, trie->buckets, trie->bucket_count * sizeof *buckets);
     trie->buckets = buckets;
     trie->bucket_count = bucket_count;
-    for (uint32_t i = 1; i < trie->used; i++) {
-        struct mprof_trienode *node = &trie->nodes[i];
-        if (node->function == 0)
-            continue;
-        uint32_t *bucket = &buckets[bucket_of(node->parent, node->function, node->offset, bucket_count)];
-        node->next = *bucket;
-        *bucket = i;
-    }
+    fill_buckets(trie);
     return 0;
 }
 
@@ -76,15 +82,33 @@ int mprof_stacktrie_init(struct mprof_stacktrie *trie, struct mprof_arena *arena
     return 0;
 }
 
+static bool is(const struct mprof_stacktrie *trie, uint32_t i, uint32_t parent, uint32_t function, uint32_t offset)
+{
+    const struct mprof_trienode *node = &trie->nodes[i];
+    return node->parent == parent && node->function == function && node->offset == offset;
+}
+
 int mprof_stacktrie_child(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint32_t parent, uint32_t function,
                           uint32_t offset, uint32_t *node)
 {
     mprof_assert(function != 0);
-    for (uint32_t i = trie->buckets[bucket_of(parent, function, offset, trie->bucket_count)]; i != 0;
-         i = trie->nodes[i].next) {
-        const struct mprof_trienode *found = &trie->nodes[i];
-        if (found->parent == parent && found->function == function && found->offset == offset) {
-            *node = i;
+    uint32_t *lately = trie->nodes[parent].lately;
+    uint32_t number = bucket_of(parent, function, offset, trie->bucket_count);
+    MPROF_PREFETCH_WRITE(&trie->buckets[number]);
+    if (is(trie, lately[0], parent, function, offset)) {
+        *node = lately[0];
+        return 0;
+    }
+    uint32_t last = lately[0];
+    lately[0] = lately[1];
+    lately[1] = last;
+    if (is(trie, lately[0], parent, function, offset)) {
+        *node = lately[0];
+        return 0;
+    }
+    for (uint32_t i = trie->buckets[number]; i != 0; i = trie->nodes[i].next) {
+        if (is(trie, i, parent, function, offset)) {
+            *node = lately[0] = i;
             return 0;
         }
     }
@@ -100,7 +124,8 @@ int mprof_stacktrie_child(struct mprof_stacktrie *trie, struct mprof_arena *aren
         slot = trie->used++;
     }
     uint32_t *bucket = &trie->buckets[bucket_of(parent, function, offset, trie->bucket_count)];
-    trie->nodes[slot] = (struct mprof_trienode){parent, function, offset, 0, 0, *bucket};
+    trie->nodes[slot] = (struct mprof_trienode){parent, function, offset, 0, 0, *bucket, {0, 0}};
+    trie->nodes[parent].lately[0] = slot;
     *bucket = slot;
     trie->count++;
     *node = slot;
@@ -151,14 +176,13 @@ void mprof_stacktrie_sweep(struct mprof_stacktrie *trie, const uint8_t *marks)
         if (marks[i] || node->function == 0)
             continue;
         mprof_assert(node->stack == 0);
-        uint32_t *link = &trie->buckets[bucket_of(node->parent, node->function, node->offset, trie->bucket_count)];
-        while (*link != i)
-            link = &trie->nodes[*link].next;
-        *link = node->next;
-        *node = (struct mprof_trienode){0, 0, 0, 0, 0, trie->free};
+        *node = (struct mprof_trienode){0, 0, 0, 0, 0, trie->free, {0, 0}};
         trie->free = i;
         trie->count--;
     }
+    /* Mostly most are gone: to fill the buckets anew takes less than to find each in its own. */
+    memset(trie->buckets, 0, trie->bucket_count * sizeof *trie->buckets);
+    fill_buckets(trie);
 }
 
 bool mprof_stacktrie_valid(const struct mprof_stacktrie *trie)
