@@ -75,6 +75,21 @@
 #error "mprofile knows the frames of CPython 3.7 to 3.15 only"
 #endif
 
+#if !MPROF_THREAD_LOCAL_TSTATE
+/* PyThread_get_thread_ident(), asked once a thread: it stays the same, also in a forked child. */
+static inline unsigned long mprof_frames_own_ident(void)
+{
+#if defined(MPROF_TLS_DYNAMIC)
+    static _Thread_local unsigned long ident;
+#else
+    static _Thread_local unsigned long ident __attribute__((tls_model("initial-exec")));
+#endif
+    if (mprof_unlikely(ident == 0))
+        ident = PyThread_get_thread_ident();
+    return ident;
+}
+#endif
+
 /* The thread state whose stack belongs to the calling thread, or NULL (a thread
  * that Python has never seen, or an interpreter that is not running).
  * holds_gil: called from an OBJ or MEM hook, whose callers must hold the GIL.
@@ -98,7 +113,7 @@ static inline PyThreadState *mprof_frames_thread_state(bool holds_gil)
      * hold it, and extensions exist that call PyMem_Malloc() without. */
     if (holds_gil) {
         PyThreadState *holder = _PyThreadState_UncheckedGet();
-        if (holder == NULL || holder->thread_id == PyThread_get_thread_ident())
+        if (holder == NULL || holder->thread_id == mprof_frames_own_ident())
             return holder;
     }
 #endif
