@@ -88,27 +88,31 @@ static bool is(const struct mprof_stacktrie *trie, uint32_t i, uint32_t parent, 
     return node->parent == parent && node->function == function && node->offset == offset;
 }
 
+static void remember(struct mprof_trienode *parent, uint32_t child)
+{
+    parent->lately[1] = parent->lately[0];
+    parent->lately[0] = child;
+}
+
 int mprof_stacktrie_child(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint32_t parent, uint32_t function,
                           uint32_t offset, uint32_t *node)
 {
     mprof_assert(function != 0);
-    uint32_t *lately = trie->nodes[parent].lately;
-    uint32_t number = bucket_of(parent, function, offset, trie->bucket_count);
-    MPROF_PREFETCH_WRITE(&trie->buckets[number]);
-    if (is(trie, lately[0], parent, function, offset)) {
+    const uint32_t *lately = trie->nodes[parent].lately;
+    if (lately[0] != 0 && is(trie, lately[0], parent, function, offset)) {
         *node = lately[0];
         return 0;
     }
-    uint32_t last = lately[0];
-    lately[0] = lately[1];
-    lately[1] = last;
-    if (is(trie, lately[0], parent, function, offset)) {
-        *node = lately[0];
-        return 0;
-    }
-    for (uint32_t i = trie->buckets[number]; i != 0; i = trie->nodes[i].next) {
-        if (is(trie, i, parent, function, offset)) {
-            *node = lately[0] = i;
+    if (lately[1] != 0) { /* or it never had another child */
+        uint32_t i = lately[1];
+        if (!is(trie, i, parent, function, offset)) {
+            i = trie->buckets[bucket_of(parent, function, offset, trie->bucket_count)];
+            while (i != 0 && !is(trie, i, parent, function, offset))
+                i = trie->nodes[i].next;
+        }
+        if (i != 0) {
+            remember(&trie->nodes[parent], i);
+            *node = i;
             return 0;
         }
     }
@@ -125,7 +129,7 @@ int mprof_stacktrie_child(struct mprof_stacktrie *trie, struct mprof_arena *aren
     }
     uint32_t *bucket = &trie->buckets[bucket_of(parent, function, offset, trie->bucket_count)];
     trie->nodes[slot] = (struct mprof_trienode){parent, function, offset, 0, 0, *bucket, {0, 0}};
-    trie->nodes[parent].lately[0] = slot;
+    remember(&trie->nodes[parent], slot);
     *bucket = slot;
     trie->count++;
     *node = slot;

@@ -19,7 +19,8 @@
  *         an event.
  * WHY     One hash of nodes by (parent, function, offset) instead of a hash of whole stacks: a stack that differs in
  *         its last frame costs one look-up. Offsets, not lines: a line is resolved once, when its node is made.
- *         Most nodes have few children, so a node remembers two: in a large tree that saves the bucket's cache miss.
+ *         Most nodes have few children, so a node remembers two: in a large tree that saves the bucket's cache miss, and
+ *         where every stack is new it saves the search.
  * LOCKS   the caller's.
  * MEMORY  the caller's arena: 32 bytes a node, 76 a stack, 88 more in sampled mode. Nodes and records that no live
  *         sample needs are given back by recorder_prune.c and reused. */
@@ -38,7 +39,7 @@ struct mprof_trienode {
     uint32_t line;
     uint32_t stack;     /* record + 1; 0: no sample ended here */
     uint32_t next;      /* in its bucket, or in the free list: index; 0 ends */
-    uint32_t lately[2]; /* children that were looked up last, the last one first; hints, of nodes that may be gone */
+    uint32_t lately[2]; /* the children made or found last, which may be gone; [1] is 0 while it had no two */
 };
 
 /* One cache line a stack: what every event touches. */

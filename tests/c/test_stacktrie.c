@@ -167,6 +167,35 @@ static void test_random(uint64_t seed)
     mprof_arena_drop(&arena);
 }
 
+/* Nodes with one, two and three children, some of which were refused before: each is made once, and found. */
+static void test_children(void)
+{
+    bool right = true;
+    for (uint64_t n = 0; n <= 40; n++) {
+        uint32_t parent = 0;
+        uint32_t made = 0;
+        begin(false);
+        arena.fail_at = n ? arena.requests + n : 0;
+        arena.fail_count = n % 5;
+        for (uint32_t i = 0; i < 600 && right; i++) {
+            uint32_t child[3] = {0, 0, 0};
+            for (uint32_t step = 0; step < 12 && right; step++) {
+                uint32_t which = (i + step * step) % (1 + i % 3);
+                uint32_t node;
+                int result = mprof_stacktrie_child(&trie, &arena, parent, which + 1, i, &node);
+                right = child[which] ? result == 0 && node == child[which] : result == 1 || (result < 0 && n != 0);
+                made += result == 1;
+                if (result == 1)
+                    child[which] = node;
+            }
+            parent = child[0] ? child[0] : parent;
+        }
+        right = right && trie.count == made && mprof_stacktrie_valid(&trie);
+        mprof_arena_drop(&arena);
+    }
+    ok(right, "each child is made once, whatever was refused between");
+}
+
 static void test_no_memory(void)
 {
     bool right = true;
@@ -207,6 +236,7 @@ int main(void)
     test_peak(true);
     for (uint64_t seed = 1; seed <= 4; seed++)
         test_random(seed);
+    test_children();
     test_no_memory();
     return done();
 }
