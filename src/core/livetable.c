@@ -100,7 +100,7 @@ static struct mprof_page *page_for(struct mprof_livetable *table, struct mprof_a
 {
     uintptr_t address = mprof_live_address(entry);
     struct mprof_page *page = mprof_pages_find(&table->pages, address);
-    if (page && page->apart == mprof_page_apart(entry->size) && mprof_page_word(page, address))
+    if (page && mprof_page_suits(page, entry->size) && mprof_page_word(page, address))
         return page;
     page = mprof_pages_make(&table->pages, arena, address, entry->size);
     for (uint32_t i = 0; page && i < mprof_page_blocks(page); i++)
@@ -142,6 +142,8 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
     if (word && *word != 0)
         old = mprof_page_unpack(*word, address);
     int result = put_into_shard(table, arena, entry, replaced);
+    if (result < 0 && word && entry->size <= MPROF_PAGED_MAX)
+        return put_into_page(table, page, entry, replaced); /* its word is there, whatever was wished */
     if (result == 0 && word)
         page->others++;
     if (result == 0 && old.key != 0) {

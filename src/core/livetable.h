@@ -10,7 +10,7 @@
  *         nanosecond.
  * WHY     Entries of 16 bytes in one line instead of a node with pointers: a look-up is one cache miss. A shard grows
  *         by a quarter to a half when 27/32 full, each shard by another factor, so that the table as a whole is
- *         between 56 and 84 % full (19 to 28 bytes a block) and never stops the program to move all of its entries
+ *         between 56 and 84 % full (19 to 28 bytes a block) and never stops the program to move all of their entries
  *         at once. Removal shifts later entries back, so there are no tombstones and the table stays as fast as it
  *         was.
  * LOCKS   the caller's.
@@ -118,7 +118,7 @@ MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uin
     uintptr_t address = mprof_live_address(&entry);
     struct mprof_page *page = mprof_pages_find(&table->pages, address);
     if (paged) {
-        if (mprof_unlikely(!page) || mprof_unlikely(page->apart != mprof_page_apart(entry.size) || page->others))
+        if (mprof_unlikely(!page) || mprof_unlikely(!mprof_page_suits(page, entry.size) || page->others != 0))
             return false;
         uint64_t *word = mprof_page_word(page, address);
         if (mprof_unlikely(!word || *word != 0))
@@ -142,7 +142,7 @@ MPROF_INLINE bool mprof_livetable_put_quickly(struct mprof_livetable *table, uin
 
 /* Adds an entry. If its address is there already (a free that no hook saw) the old entry is replaced and handed out.
  * `paged`: the block may be put into a page; it has at most MPROF_PAGED_MAX bytes and no detail.
- * 1: replaced; 0: added; -1: no memory. The address has at most 48 bits. */
+ * 1: replaced; 0: added; -1: no memory, and what the address had is still there. The address has at most 48 bits. */
 int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena, const struct mprof_live *entry,
                         bool paged, struct mprof_live *replaced);
 /* Frees a place, and moves later entries back. */

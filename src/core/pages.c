@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { FIRST_BITS = 6, CHUNK = 65536, MISFITS_ALWAYS = 64, MISFITS_A_PAGE = 4 };
+enum { FIRST_BITS = 6, CHUNK = 65536, MISFITS_ALWAYS = 64, MISFITS_A_PAGE = 4, TRY_AGAIN_AFTER = 4096 };
 
 /* The directory of a table without pages. Never written to. */
 static struct mprof_page nothing;
@@ -62,21 +62,27 @@ static uint64_t *get_words(struct mprof_pages *pages, struct mprof_arena *arena,
 /* A directory with room for one page more, without the pages that have no blocks. -1: no memory. */
 static int make_room(struct mprof_pages *pages, struct mprof_arena *arena)
 {
-    uint32_t kept = 1;
+    if (pages->wait != 0) {
+        pages->wait--;
+        return -1;
+    }
+    uint32_t kept = 0;
     for (uint32_t i = 0; i <= pages->mask; i++)
         kept += pages->directory[i].count != 0;
     unsigned bits = FIRST_BITS;
     while (bits < 31 && kept > (UINT32_C(1) << bits) / 4)
         bits++;
     struct mprof_page *directory = mprof_arena_get(arena, sizeof *directory << bits);
-    if (!directory)
+    if (!directory) {
+        pages->wait = pages->mask; /* a count of all takes long: not for every block */
         return -1;
+    }
     struct mprof_page *old = pages->directory;
     uint32_t old_mask = pages->mask;
     pages->directory = directory;
     pages->shift = 64 - bits;
     pages->mask = (UINT32_C(1) << bits) - 1;
-    pages->used = kept - 1;
+    pages->used = kept;
     for (uint32_t i = 0; i <= old_mask; i++) {
         if (old[i].count != 0)
             *free_place(pages, old[i].tag) = old[i];
@@ -88,10 +94,15 @@ static int make_room(struct mprof_pages *pages, struct mprof_arena *arena)
     return 0;
 }
 
-/* Whether pages of this size have had few misfits so far. */
-static bool worth_it(const struct mprof_pages *pages, uint32_t size)
+/* Whether pages of this size have had few misfits so far. If not it is asked again some time: programs change. */
+static bool worth_it(struct mprof_pages *pages, uint32_t size)
 {
-    return pages->misfits[size] <= MISFITS_ALWAYS + MISFITS_A_PAGE * pages->made[size];
+    if (pages->misfits[size] <= MISFITS_ALWAYS + (uint64_t)MISFITS_A_PAGE * pages->made[size])
+        return true;
+    if (++pages->refused[size] < TRY_AGAIN_AFTER)
+        return false;
+    pages->refused[size] = pages->misfits[size] = pages->made[size] = 0;
+    return true;
 }
 
 struct mprof_page *mprof_pages_make(struct mprof_pages *pages, struct mprof_arena *arena, uintptr_t address,
@@ -101,7 +112,7 @@ struct mprof_page *mprof_pages_make(struct mprof_pages *pages, struct mprof_aren
     uint32_t kind = apart / (uint32_t)MPROF_PAGE_UNIT;
     struct mprof_page *page = mprof_pages_find(pages, address);
     if (page && page->count != 0) {
-        pages->misfits[size_of(page)]++;
+        pages->misfits[size_of(page)] += pages->misfits[size_of(page)] != UINT32_MAX;
         return NULL;
     }
     if (!worth_it(pages, kind))
@@ -116,8 +127,8 @@ struct mprof_page *mprof_pages_make(struct mprof_pages *pages, struct mprof_aren
     if (!page) {
         page = free_place(pages, mprof_page_tag(address));
         pages->used++;
-        pages->made[kind]++;
     }
+    pages->made[kind] += pages->made[kind] != UINT32_MAX;
     *page = (struct mprof_page){
         .tag = mprof_page_tag(address),
         .words = words,

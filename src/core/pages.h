@@ -8,16 +8,20 @@
  *                                                                    block 0            1   block 2
  *
  *         A page's first block tells how far apart its blocks are, its own size rounded up as allocators do, and where
- *         they begin. A block that does not lie as the first one says is a misfit, and not kept here: so nothing
- *         depends on the allocator, but that few are.
+ *         they begin. A block that begins elsewhere, or is larger, is a misfit, and not kept here: so nothing depends on
+ *         the allocator, but that few are. A smaller one is none, for realloc may leave a block that shrinks in place.
  * WHY     Pools of pymalloc are so. A program that fills pages one after the other meets the words one after the other,
  *         eight in a line of the cache; in a hash table of blocks each is a line of its own. A look-up has no chain to
- *         follow within a page, and the directory is small enough to stay in the cache. A block takes 8 to 12 bytes.
+ *         follow within a page, and the directory is small enough to stay in the cache. A block takes 8 to 10 bytes in
+ *         a page full of blocks of 64 bytes, 16 to 24 with blocks of 512.
  *
- *         Where misfits are many, as with an allocator that mixes sizes, no more such pages are made.
+ *         Words are there for the whole page, though it may have one block only, as when recording begins late in a
+ *         heap full of holes: at most an eighth of what such pages hold with blocks of 64 bytes, half with 16.
+ *         Where misfits are many, as with an allocator that mixes sizes, no such pages are made for a while.
  * LOCKS   the caller's.
  * MEMORY  the caller's arena. Words of a page without blocks are used again when the directory is made anew, which
- *         happens when it is half full, and at once by the next block in the page. */
+ *         happens when it is half full, and at once by the next block in the page. Making it anew moves all of it: some
+ *         milliseconds for half a gigabyte of pages. */
 #ifndef MPROF_CORE_PAGES_H
 #define MPROF_CORE_PAGES_H
 
@@ -55,8 +59,10 @@ struct mprof_pages {
     uint64_t *free[MPROF_PAGE_SIZES]; /* words of no page, by size; linked through their first */
     uint64_t *next;                   /* rest of the newest chunk */
     uint64_t *end;
-    uint64_t made[MPROF_PAGE_SIZES]; /* pages, and misfits in such, since the table was made */
-    uint64_t misfits[MPROF_PAGE_SIZES];
+    uint32_t wait;                      /* misses until a larger directory is asked for again, after a refusal */
+    uint32_t made[MPROF_PAGE_SIZES];    /* pages of a size, and misfits in such, since it was last tried ... */
+    uint32_t misfits[MPROF_PAGE_SIZES]; /* ... and blocks that got no page because of those */
+    uint32_t refused[MPROF_PAGE_SIZES];
 };
 
 void mprof_pages_init(struct mprof_pages *pages);
@@ -98,6 +104,14 @@ MPROF_INLINE uint64_t *mprof_page_word(const struct mprof_page *page, uintptr_t 
 MPROF_INLINE uint32_t mprof_page_apart(uint32_t size)
 {
     return (size + (size == 0) + MPROF_PAGE_UNIT - 1) & ~(uint32_t)(MPROF_PAGE_UNIT - 1);
+}
+
+/* Whether a block of `size` bytes may be one of the page's, if it begins where one does. In a page without blocks only
+ * one that realloc has shrunk in place may have another distance than the page's: pymalloc lets it shrink by a quarter. */
+MPROF_INLINE bool mprof_page_suits(const struct mprof_page *page, uint32_t size)
+{
+    return mprof_likely(page->apart == mprof_page_apart(size)) ||
+           (size <= page->apart && (page->count != 0 || 4 * size > 3 * (uint32_t)page->apart));
 }
 
 MPROF_INLINE uint64_t mprof_page_pack(const struct mprof_live *entry)

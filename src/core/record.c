@@ -170,6 +170,8 @@ static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_l
     if (result < 0) {
         if (entry.size & MPROF_LIVE_WIDE)
             mprof_livetable_detail_free(&r->live, entry.size);
+        if (mprof_livetable_take(&r->live, mprof_live_address(&entry), &replaced)) /* that block is gone in any case */
+            mprof_recorder_discard_locked(r, &replaced, now);
         return -1;
     }
     if (result > 0)
@@ -319,8 +321,8 @@ void mprof_recorder_add(bool attached, uintptr_t address, uint64_t size)
         add_slow(r, attached, address, size);
         return;
     }
-    /* Blocks of Python's own domains: pymalloc keeps those of a size side by side. */
-    bool paged = attached && size <= MPROF_PAGED_MAX;
+    /* Blocks of Python's own domains: pymalloc keeps those of a size side by side. 0 bytes it asks of malloc. */
+    bool paged = attached && size - 1 < MPROF_PAGED_MAX;
     uint64_t hash = 0;
     if (!paged) {
         hash = mprof_livetable_hash(address);

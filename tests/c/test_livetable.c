@@ -248,6 +248,93 @@ static void test_misfits(void)
     mprof_arena_drop(&arena);
 }
 
+/* pymalloc leaves a block in place that realloc shrinks by a quarter at most: it stays in its page, and others come into
+ * theirs. */
+static void test_shrinking(void)
+{
+    struct mprof_live entry;
+    begin();
+    for (uintptr_t i = 0; i < 10000; i++) {
+        uintptr_t address = TEST_HEAP + 160 * i;
+        put_as(true, address, 1, 160, 0, &entry);
+        if (i % 2) {
+            mprof_livetable_take(&table, address, &entry);
+            put_as(true, address, 1, 128 + (uint32_t)(i % 32), 0, &entry);
+        }
+    }
+    uint64_t blocks = 0;
+    ok(mprof_pages_valid(&table.pages, &blocks) && blocks == 10000, "what has shrunk in place is in its page");
+    is_uint(table.pages.misfits[160 / MPROF_PAGE_UNIT], 0, "and no misfit");
+    put_as(true, TEST_HEAP + TEST_REGION / 2, 1, 512, 0, &entry);
+    mprof_livetable_take(&table, TEST_HEAP + TEST_REGION / 2, &entry);
+    put_as(true, TEST_HEAP + TEST_REGION / 2, 1, 400, 0, &entry);
+    is_uint(mprof_pages_find(&table.pages, TEST_HEAP + TEST_REGION / 2)->apart, 512,
+            "a page's only block shrinks, the page does not");
+    mprof_livetable_take(&table, TEST_HEAP + TEST_REGION / 2, &entry);
+    put_as(true, TEST_HEAP + TEST_REGION / 2, 1, 64, 0, &entry);
+    is_uint(mprof_pages_find(&table.pages, TEST_HEAP + TEST_REGION / 2)->apart, 64,
+            "a much smaller one is of another pool");
+    mprof_arena_drop(&arena);
+}
+
+/* After many misfits an allocator that has changed its ways gets pages again. */
+static void test_misfits_pass(void)
+{
+    struct mprof_live entry;
+    begin();
+    for (uintptr_t i = 0; i < 1000; i++)
+        put_as(true, TEST_HEAP + 96 * i + i % 2 * 16, 1, 64, 0, &entry);
+    uint32_t used = table.pages.used;
+    ok(used < 10, "few pages for blocks at odd places (%" PRIu32 ")", used);
+    for (uintptr_t i = 0; i < 64 * 1000; i++)
+        put_as(true, TEST_HEAP + 100 * MPROF_PAGE + 64 * i, 1, 64, 0, &entry);
+    ok(table.pages.used > 900, "then %" PRIu32 " of 1000", table.pages.used - used);
+    mprof_arena_drop(&arena);
+}
+
+/* Where there is no memory for a larger directory, it is not asked for with each block. */
+static void test_directory_without_memory(void)
+{
+    struct mprof_live entry;
+    begin();
+    for (uintptr_t i = 0; i < 20000; i++)
+        put_as(true, TEST_HEAP + MPROF_PAGE * i, 1, 512, 0, &entry);
+    uint32_t capacity = table.pages.mask + 1;
+    uintptr_t next = 20000;
+    while (table.pages.used < capacity / 2)
+        put_as(true, TEST_HEAP + MPROF_PAGE * next++, 1, 512, 0, &entry);
+    for (int s = 0; s < MPROF_LIVE_SHARDS; s++)
+        table.shards[s].grow_at = 0; /* full: each put asks for memory once, for its shard */
+    uint64_t before = arena.requests;
+    arena.fail_at = before + 1;
+    arena.fail_count = UINT64_MAX / 2;
+    for (int i = 0; i < 1000; i++)
+        put_as(true, TEST_HEAP + MPROF_PAGE * next++, 1, 512, 0, &entry);
+    is_uint(arena.requests - before, 1001, "asked for once in 1000 puts");
+    arena.fail_at = 0;
+    for (uint32_t i = 0; i < capacity; i++)
+        put_as(true, TEST_HEAP + MPROF_PAGE * next++, 1, 512, 0, &entry);
+    ok(table.pages.mask + 1 > capacity && mprof_livetable_valid(&table), "and again some time later");
+    mprof_arena_drop(&arena);
+}
+
+/* A large block at the address of a small one, without memory: refused, and the small one's record is still whole. */
+static void test_replacing_without_memory(void)
+{
+    struct mprof_live entry;
+    begin();
+    put_as(true, TEST_HEAP, 1, 32, 0, &entry);
+    arena.fail_at = arena.requests + 1;
+    arena.fail_count = UINT64_MAX / 2;
+    is_int(put(TEST_HEAP, 2, 5000, 0, &entry), -1, "no memory for a shard");
+    ok(find(TEST_HEAP) && find(TEST_HEAP)->stack == 1 && table.count == 1, "what was there is there");
+    is_int(put(TEST_HEAP, 3, 40, 0, &entry), 1, "a small one takes its word");
+    ok(entry.stack == 1 && find(TEST_HEAP)->stack == 3 && mprof_livetable_valid(&table), "as a replacement");
+    mprof_livetable_take(&table, TEST_HEAP, &entry);
+    is_int(put(TEST_HEAP, 4, 32, 0, &entry), 0, "and comes back where its word is free");
+    mprof_arena_drop(&arena);
+}
+
 /* Programs that give their memory back and take other addresses do not leave pages behind. */
 static void test_pages_without_blocks(void)
 {
@@ -301,7 +388,7 @@ static void test_ages_and_copies(void)
 static void test_pages_without_memory(void)
 {
     bool right = true;
-    for (uint64_t n = 1; n <= 4; n++) { /* directory, words, a directory twice and four times as large */
+    for (uint64_t n = 1; n <= 4; n++) { /* directory, words, larger directories */
         struct mprof_live entry;
         begin();
         arena.fail_at = n;
@@ -426,6 +513,10 @@ int main(void)
     test_pools();
     test_page_cut_anew();
     test_misfits();
+    test_shrinking();
+    test_misfits_pass();
+    test_directory_without_memory();
+    test_replacing_without_memory();
     test_pages_without_blocks();
     test_ages_and_copies();
     test_pages_without_memory();

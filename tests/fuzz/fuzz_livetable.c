@@ -74,7 +74,9 @@ static void put(unsigned i, uint32_t value)
     struct mprof_live replaced = {0};
     int result = mprof_livetable_put(&table, &arena, &entry, paged, &replaced);
     if (result < 0) {
-        fuzz_require(refusing() && model[i].entry.key == 0, "not put, without want of memory, or though it was there");
+        /* What lies in a page gives no room to what does not. */
+        fuzz_require(refusing() && (model[i].entry.key == 0 || model[i].entry.size <= MPROF_PAGED_MAX),
+                     "not put, without want of memory, or though it was there");
         if (size & MPROF_LIVE_WIDE)
             mprof_livetable_detail_free(&table, size);
         return;
