@@ -36,9 +36,11 @@ def problems(result: Dict[str, Any]) -> List[str]:
 
 
 def rounds_of(result: Dict[str, Any]) -> str:
-    rounds = len({record["round"] for record in result["records"]})
-    programs = len(tables.programs_of(result["records"]))
-    return "%d round%s of %d programs." % (rounds, "s" if rounds != 1 else "", programs)
+    programs = tables.programs_of(result["records"])
+    counts = [len({r["round"] for r in result["records"] if r["program"] == name}) for name in programs]
+    least, most = min(counts), max(counts)
+    number = str(most) if least == most else "%d to %d" % (least, most)
+    return "%s round%s of %d programs." % (number, "s" if most != 1 else "", len(programs))
 
 
 def overhead(result: Dict[str, Any], directory: str) -> List[str]:
