@@ -95,8 +95,8 @@ TRACEMALLOC = COMPARED.format(
     end="tracemalloc.stop()",
 )
 MPROFILE = COMPARED.format(
-    # start() would load the package, and take of what the warm-up has left in free lists.
-    load="from mprofile import _core; __import__('mprofile.snapshot')",
+    # start() would load the class, and take of what the warm-up has left in free lists.
+    load="from mprofile import _core; __import__('mprofile').Snapshot",
     begin="_core.start(50, 0)",
     traces="_core._get_traces()",
     end="_core.stop()",
