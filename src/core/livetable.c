@@ -99,8 +99,8 @@ static struct mprof_page *page_for(struct mprof_livetable *table, struct mprof_a
                                    const struct mprof_live *entry)
 {
     uintptr_t address = mprof_live_address(entry);
-    struct mprof_page *page = mprof_pages_find(&table->pages, address);
-    if (page && mprof_page_suits(page, entry->size) && mprof_page_word(page, address))
+    struct mprof_page *page;
+    if (mprof_pages_word(&table->pages, address, &page) && mprof_page_suits(page, entry->size))
         return page;
     page = mprof_pages_make(&table->pages, arena, address, entry->size);
     for (uint32_t i = 0; page && i < mprof_page_blocks(page); i++)
@@ -136,21 +136,14 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
     struct mprof_page *page = paged ? page_for(table, arena, entry) : NULL;
     if (page)
         return put_into_page(table, page, entry, replaced);
-    page = mprof_pages_find(&table->pages, address);
-    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
-    struct mprof_live old = {0, 0, 0};
-    if (word && *word != 0)
-        old = mprof_page_unpack(*word, address);
+    uint64_t *word = mprof_pages_word(&table->pages, address, &page);
     int result = put_into_shard(table, arena, entry, replaced);
     if (result < 0 && word && entry->size <= MPROF_PAGED_MAX)
         return put_into_page(table, page, entry, replaced); /* its word is there, whatever was wished */
     if (result == 0 && word)
         page->others++;
-    if (result == 0 && old.key != 0) {
-        *replaced = old;
-        *word = 0;
-        page->count--;
-        table->count--;
+    if (result == 0 && word && *word != 0) {
+        mprof_livetable_take_from_page(table, page, word, address, replaced);
         result = 1;
     }
     return result;
@@ -158,8 +151,8 @@ int mprof_livetable_put(struct mprof_livetable *table, struct mprof_arena *arena
 
 bool mprof_livetable_find(const struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry)
 {
-    const struct mprof_page *page = mprof_pages_find(&table->pages, address);
-    const uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    struct mprof_page *page;
+    const uint64_t *word = mprof_pages_word(&table->pages, address, &page);
     if (word && *word != 0) {
         *entry = mprof_page_unpack(*word, address);
         return true;
@@ -172,10 +165,12 @@ bool mprof_livetable_find(const struct mprof_livetable *table, uintptr_t address
 
 void mprof_livetable_move(struct mprof_livetable *table, uintptr_t address, uint32_t stack)
 {
-    const struct mprof_page *page = mprof_pages_find(&table->pages, address);
-    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    struct mprof_page *page;
+    uint64_t *word = mprof_pages_word(&table->pages, address, &page);
     if (word && *word != 0) {
-        *word = (uint64_t)stack << 32 | (*word & UINT32_MAX);
+        struct mprof_live entry = mprof_page_unpack(*word, address);
+        entry.stack = stack;
+        *word = mprof_page_pack(&entry);
         return;
     }
     uint64_t hash = mprof_livetable_hash(address);
@@ -183,14 +178,14 @@ void mprof_livetable_move(struct mprof_livetable *table, uintptr_t address, uint
     shard->entries[mprof_livetable_probe(shard, hash, address)].stack = stack;
 }
 
-void mprof_livetable_age(struct mprof_livetable *table, unsigned doublings)
+void mprof_livetable_age(struct mprof_livetable *table)
 {
     struct mprof_page *page;
     for (uint32_t at = 0; (page = mprof_pages_next(&table->pages, &at)) != NULL;) {
         for (uint32_t i = 0; i < mprof_page_blocks(page); i++) {
             if (page->words[i] != 0) {
                 struct mprof_live entry = mprof_page_unpack(page->words[i], mprof_page_address(page, i));
-                entry.key = mprof_live_aged(entry.key, doublings);
+                entry.key = mprof_live_aged(entry.key, 1);
                 page->words[i] = mprof_page_pack(&entry);
             }
         }
@@ -198,7 +193,7 @@ void mprof_livetable_age(struct mprof_livetable *table, unsigned doublings)
     for (unsigned s = 0; s < MPROF_LIVE_SHARDS; s++) {
         struct mprof_shard *shard = &table->shards[s];
         for (uint32_t i = 0; i < shard->capacity; i++)
-            shard->entries[i].key = mprof_live_aged(shard->entries[i].key, doublings);
+            shard->entries[i].key = mprof_live_aged(shard->entries[i].key, 1);
     }
 }
 

@@ -168,16 +168,23 @@ MPROF_INLINE bool mprof_livetable_take_from_shard(struct mprof_livetable *table,
     return true;
 }
 
+/* `word`, of that page and address, holds an entry. */
+MPROF_INLINE void mprof_livetable_take_from_page(struct mprof_livetable *table, struct mprof_page *page, uint64_t *word,
+                                                 uintptr_t address, struct mprof_live *entry)
+{
+    *entry = mprof_page_unpack(*word, address);
+    *word = 0;
+    page->count--;
+    table->count--;
+}
+
 MPROF_INLINE bool mprof_livetable_take_inline(struct mprof_livetable *table, uintptr_t address,
                                               struct mprof_live *entry)
 {
-    struct mprof_page *page = mprof_pages_find(&table->pages, address);
-    uint64_t *word = page ? mprof_page_word(page, address) : NULL;
+    struct mprof_page *page;
+    uint64_t *word = mprof_pages_word(&table->pages, address, &page);
     if (word && mprof_likely(*word != 0)) {
-        *entry = mprof_page_unpack(*word, address);
-        *word = 0;
-        page->count--;
-        table->count--;
+        mprof_livetable_take_from_page(table, page, word, address, entry);
         return true;
     }
     if (!mprof_livetable_take_from_shard(table, address, entry))
@@ -193,8 +200,8 @@ bool mprof_livetable_take(struct mprof_livetable *table, uintptr_t address, stru
 bool mprof_livetable_find(const struct mprof_livetable *table, uintptr_t address, struct mprof_live *entry);
 /* Gives the entry of an address, which is there, another stack. */
 void mprof_livetable_move(struct mprof_livetable *table, uintptr_t address, uint32_t stack);
-/* Halves all births, `doublings` times. */
-void mprof_livetable_age(struct mprof_livetable *table, unsigned doublings);
+/* Halves all births: their units have doubled. */
+void mprof_livetable_age(struct mprof_livetable *table);
 /* Room that a copy of all entries takes, and the copy, with free places between; returns its end. */
 size_t mprof_livetable_room(const struct mprof_livetable *table);
 void mprof_livetable_copy(const struct mprof_livetable *table, struct mprof_live *entries);

@@ -16,9 +16,10 @@ void mprof_pages_init(struct mprof_pages *pages)
     pages->shift = 63;
 }
 
-static uint32_t size_of(const struct mprof_page *page)
+/* Number of a distance between blocks, for the arrays that have one place for each. */
+static uint32_t kind_of(uint32_t apart)
 {
-    return page->apart / (uint32_t)MPROF_PAGE_UNIT;
+    return apart / (uint32_t)MPROF_PAGE_UNIT;
 }
 
 static struct mprof_page *free_place(const struct mprof_pages *pages, uintptr_t tag)
@@ -31,14 +32,15 @@ static struct mprof_page *free_place(const struct mprof_pages *pages, uintptr_t 
 
 static void put_words(struct mprof_pages *pages, const struct mprof_page *page)
 {
-    page->words[0] = (uint64_t)(uintptr_t)pages->free[size_of(page)];
-    pages->free[size_of(page)] = page->words;
+    uint64_t **list = &pages->free[kind_of(page->apart)];
+    page->words[0] = (uint64_t)(uintptr_t)*list;
+    *list = page->words;
 }
 
 /* Zeroes for a page whose blocks are `apart`. NULL: no memory. */
 static uint64_t *get_words(struct mprof_pages *pages, struct mprof_arena *arena, uint32_t apart)
 {
-    uint64_t **list = &pages->free[apart / (uint32_t)MPROF_PAGE_UNIT];
+    uint64_t **list = &pages->free[kind_of(apart)];
     uint64_t *words = *list;
     uint32_t count = (MPROF_PAGE + apart - 1) / apart; /* of a page that begins with a block */
     if (words) {
@@ -95,13 +97,13 @@ static int make_room(struct mprof_pages *pages, struct mprof_arena *arena)
 }
 
 /* Whether pages of this size have had few misfits so far. If not it is asked again some time: programs change. */
-static bool worth_it(struct mprof_pages *pages, uint32_t size)
+static bool worth_it(struct mprof_pages *pages, uint32_t kind)
 {
-    if (pages->misfits[size] <= MISFITS_ALWAYS + (uint64_t)MISFITS_A_PAGE * pages->made[size])
+    if (pages->misfits[kind] <= MISFITS_ALWAYS + (uint64_t)MISFITS_A_PAGE * pages->made[kind])
         return true;
-    if (++pages->refused[size] < TRY_AGAIN_AFTER)
+    if (++pages->refused[kind] < TRY_AGAIN_AFTER)
         return false;
-    pages->refused[size] = pages->misfits[size] = pages->made[size] = 0;
+    pages->refused[kind] = pages->misfits[kind] = pages->made[kind] = 0;
     return true;
 }
 
@@ -109,10 +111,11 @@ struct mprof_page *mprof_pages_make(struct mprof_pages *pages, struct mprof_aren
                                     uint32_t size)
 {
     uint32_t apart = mprof_page_apart(size);
-    uint32_t kind = apart / (uint32_t)MPROF_PAGE_UNIT;
+    uint32_t kind = kind_of(apart);
     struct mprof_page *page = mprof_pages_find(pages, address);
     if (page && page->count != 0) {
-        pages->misfits[size_of(page)] += pages->misfits[size_of(page)] != UINT32_MAX;
+        uint32_t *misfits = &pages->misfits[kind_of(page->apart)];
+        *misfits += *misfits != UINT32_MAX;
         return NULL;
     }
     if (!worth_it(pages, kind))

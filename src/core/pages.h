@@ -100,6 +100,13 @@ MPROF_INLINE uint64_t *mprof_page_word(const struct mprof_page *page, uintptr_t 
     return mprof_likely(offset - i * page->apart == page->phase) ? &page->words[i] : NULL;
 }
 
+/* The same from the directory on; *page: that of the address, or NULL. */
+MPROF_INLINE uint64_t *mprof_pages_word(const struct mprof_pages *pages, uintptr_t address, struct mprof_page **page)
+{
+    *page = mprof_pages_find(pages, address);
+    return *page ? mprof_page_word(*page, address) : NULL;
+}
+
 /* How far apart an allocator is expected to put blocks of `size` bytes. */
 MPROF_INLINE uint32_t mprof_page_apart(uint32_t size)
 {

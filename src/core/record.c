@@ -139,7 +139,7 @@ void mprof_recorder_watch_locked(struct mprof_recorder *r, uintptr_t address)
 static MPROF_COLD void double_units(struct mprof_recorder *r)
 {
     r->birth_shift++;
-    mprof_livetable_age(&r->live, 1);
+    mprof_livetable_age(&r->live);
 }
 
 /* Code of a moment for an entry without a detail: 16 bits since the start, in units that double when the codes run out.
@@ -167,16 +167,12 @@ static MPROF_COLD int put_slowly_locked(struct mprof_recorder *r, struct mprof_l
 {
     struct mprof_live replaced;
     int result = mprof_livetable_put(&r->live, &r->arena, &entry, paged, &replaced);
-    if (result < 0) {
-        if (entry.size & MPROF_LIVE_WIDE)
-            mprof_livetable_detail_free(&r->live, entry.size);
-        if (mprof_livetable_take(&r->live, mprof_live_address(&entry), &replaced)) /* that block is gone in any case */
-            mprof_recorder_discard_locked(r, &replaced, now);
-        return -1;
-    }
-    if (result > 0)
+    if (result < 0 && entry.size & MPROF_LIVE_WIDE)
+        mprof_livetable_detail_free(&r->live, entry.size);
+    /* The block that had the address is gone in any case. */
+    if (result > 0 || (result < 0 && mprof_livetable_take(&r->live, mprof_live_address(&entry), &replaced)))
         mprof_recorder_discard_locked(r, &replaced, now);
-    return 0;
+    return result < 0 ? -1 : 0;
 }
 
 /* Puts a finished entry into the table and its figures where they belong. -1: no memory, the entry's detail is freed.

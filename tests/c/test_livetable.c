@@ -363,7 +363,8 @@ static void test_ages_and_copies(void)
     begin();
     for (uintptr_t i = 0; i < 100; i++)
         put_as(i % 2 == 0, TEST_HEAP + 32 * i, (uint32_t)i, 32, 100 * i, &entry);
-    mprof_livetable_age(&table, 2);
+    mprof_livetable_age(&table);
+    mprof_livetable_age(&table);
     size_t room = mprof_livetable_room(&table);
     bool right = room <= sizeof copy / sizeof *copy;
     memset(copy, 0, sizeof copy);
