@@ -202,16 +202,14 @@ static void *run(void *unused)
     }
 }
 
-/* Starts the thread with all signals blocked: they are the program's. 0, or an errno, and *call says of what. */
-static int spawn_locked(const char **call)
+/* Starts the thread with all signals blocked: they are the program's. */
+static struct mprof_file_failure spawn_locked(void)
 {
     sigset_t all, before;
     pthread_attr_t attributes;
-    *call = "pthread_attr_init";
     int result = pthread_attr_init(&attributes);
     if (result != 0)
-        return result;
-    *call = "pthread_create";
+        return (struct mprof_file_failure){result, "pthread_attr_init"};
     __atomic_fetch_and(&publisher.bell, ~(uint32_t)(LEAVE | FINAL), __ATOMIC_SEQ_CST);
     __atomic_store_n(&publisher.ended, 0, __ATOMIC_SEQ_CST);
     publisher.joined = false;
@@ -226,7 +224,7 @@ static int spawn_locked(const char **call)
     (void)pthread_attr_destroy(&attributes);
     if (result != 0)
         publisher.joined = true;
-    return result;
+    return (struct mprof_file_failure){result, "pthread_create"};
 }
 
 /* ---- waiting for it ---- */
@@ -310,7 +308,6 @@ static int register_once(void)
 
 static struct mprof_file_failure start_locked(const struct mprof_publisher_options *options)
 {
-    const char *call = NULL;
     mprof_publication_end(&publisher.publication);
     int error = mprof_publication_begin(&publisher.publication, &options->publication);
     if (error != 0)
@@ -328,9 +325,9 @@ static struct mprof_file_failure start_locked(const struct mprof_publisher_optio
     memcpy(publisher.info.path, publisher.publication.path, sizeof publisher.info.path);
     __atomic_store_n(&publisher.bell, MPROF_BELL_CHANGED, __ATOMIC_SEQ_CST);
     __atomic_store_n(&publisher.first, 0, __ATOMIC_SEQ_CST);
-    error = spawn_locked(&call);
-    publisher.info.running = error == 0;
-    return (struct mprof_file_failure){error, call};
+    struct mprof_file_failure failure = spawn_locked();
+    publisher.info.running = failure.error == 0;
+    return failure;
 }
 
 int mprof_publisher_start(const struct mprof_publisher_options *options, struct mprof_file_failure *failure)
@@ -420,14 +417,13 @@ void mprof_publisher_pause(void)
 /* No thread to be had: the next pause and resume, or stop, tries again. */
 void mprof_publisher_resume(void)
 {
-    const char *call;
     mprof_lock_acquire(&publisher.lock);
     if (publisher.state == PAUSED) {
         join_locked();
         if (!publisher.joined) {
             __atomic_fetch_and(&publisher.bell, ~(uint32_t)LEAVE, __ATOMIC_SEQ_CST);
             publisher.state = ON;
-        } else if (spawn_locked(&call) == 0) {
+        } else if (spawn_locked().error == 0) {
             publisher.state = ON;
         }
     }
@@ -436,7 +432,6 @@ void mprof_publisher_resume(void)
 
 void mprof_publisher_adopt(void)
 {
-    const char *call;
     mprof_lock_acquire(&publisher.lock);
     if (publisher.state == DORMANT) {
         mprof_publication_adopt(&publisher.publication, publisher.pid);
@@ -446,7 +441,7 @@ void mprof_publisher_adopt(void)
         publisher.due = mprof_os_monotonic_ns() + publisher.every_ns;
         publisher.retry_ns = publisher.every_ns;
         __atomic_store_n(&publisher.bell, MPROF_BELL_CHANGED, __ATOMIC_SEQ_CST);
-        publisher.info.running = spawn_locked(&call) == 0;
+        publisher.info.running = spawn_locked().error == 0;
         publisher.state = publisher.info.running ? ON : OFF;
     }
     mprof_lock_release(&publisher.lock);
