@@ -171,10 +171,8 @@ def _executed(path: str) -> "Any":
 def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         return _load(name)
-    if name in _HOMES.values():
-        return _unsampled(_module, name)
     if name in _LATE:
-        return _module(name)
+        return _unsampled(_module, name)
     # tracemalloc has its imports as attributes, and its tests patch this one.
     if name == "linecache":
         import linecache
