@@ -35,6 +35,12 @@ def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
     )
 
 
+def preload(library: "os.PathLike[str] | str") -> str:
+    """LD_PRELOAD for one more library: after those that this process was started with, as a sanitizer's, which must be
+    first."""
+    return " ".join(filter(None, [os.environ.get("LD_PRELOAD", "").replace(":", " "), os.fspath(library)]))
+
+
 def output(process: "subprocess.Popen[str]", timeout: float) -> Tuple[str, str]:
     """What a process, which leads a session of its own, wrote to stdout and stderr. AssertionError with that, and with
     the stacks that faulthandler writes, if it does not end."""

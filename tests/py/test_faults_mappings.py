@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import pytest
+from processes import preload
 from test_faults_publishing import build
 
 PROGRAM = """
@@ -145,11 +146,10 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.mark.parametrize("rate", [0, 200])
 def test_each_mapping_of_each_function_is_refused(shim: pathlib.Path, rate: int) -> None:
-    preloaded = " ".join(filter(None, [os.environ.get("LD_PRELOAD", "").replace(":", " "), str(shim)]))
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PROGRAM, str(rate)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=300,
-        env=dict(os.environ, LD_PRELOAD=preloaded),
+        env=dict(os.environ, LD_PRELOAD=preload(shim)),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(done.stdout) > 100

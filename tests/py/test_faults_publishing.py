@@ -18,6 +18,7 @@ import sys
 from typing import Dict, Set, Tuple
 
 import pytest
+from processes import preload
 
 HERE = pathlib.Path(__file__).parent
 
@@ -165,9 +166,8 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def run(shim: pathlib.Path, directory: pathlib.Path, *numbers: int, **environment: str) -> Tuple[int, int, Set[str]]:
     """How many calls were made to fail, how many of these lives were told of it, and which calls they were."""
-    preloaded = " ".join(filter(None, [os.environ.get("LD_PRELOAD", "").replace(":", " "), str(shim)]))
     words = [sys.executable, "-c", PROGRAM, str(directory / "place"), *map(str, numbers)]
-    options: Dict[str, str] = dict(os.environ, LD_PRELOAD=preloaded, PYTHONWARNINGS="ignore", **environment)
+    options: Dict[str, str] = dict(os.environ, LD_PRELOAD=preload(shim), PYTHONWARNINGS="ignore", **environment)
     done = subprocess.run(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=options, timeout=300
     )

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from harness import compile_c, run
+from processes import preload
 
 PROGRAM = """
 import ctypes, os, sys
@@ -89,4 +90,4 @@ def test_hazard_08_fork_while_another_thread_stops(rate: int, tmp_path: object) 
     """The lock of start and stop has a holder that the child has not got."""
     library = os.path.join(str(tmp_path), "unmaps.so")
     compile_c("unmaps.c", library, "-fPIC", "-shared")
-    assert run(STOPPING, arguments=[str(rate)], timeout=60, LD_PRELOAD=library) == "7 0\n"
+    assert run(STOPPING, arguments=[str(rate)], timeout=60, LD_PRELOAD=preload(library)) == "7 0\n"
