@@ -17,8 +17,9 @@ import sys
 import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Dict, List
 
+from snapshots import seconds_of
 from timing import profiler, say
 
 EVENTS = 400_000
@@ -67,12 +68,6 @@ def threads(count: int) -> Any:
     for thread in started:
         thread.join()
     yield None
-
-
-def seconds_of(action: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
 
 
 def of_a_snapshot(profile: Any) -> Dict[str, float]:

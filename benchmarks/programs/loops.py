@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List
 
+from growth import zero
+from snapshots import cost, imports
 from timing import deep, parts, profiler, say
 
 
@@ -197,24 +199,25 @@ def live_objects(loops: int) -> List[float]:
     EXTRA["blocks"] = loops
     if profiler():
         EXTRA["profiler_memory"] = profiler().get_tracemalloc_memory() - before
-        EXTRA.update(snapshot_cost())
+        EXTRA.update(cost(profiler()))
     return [seconds]
 
 
-def snapshot_cost() -> Dict[str, float]:
-    """Seconds of take_snapshot and statistics with everything that the program keeps still alive."""
+def live_stacks(loops: int) -> List[float]:
+    """`loops` objects that stay alive, of 10,000 stacks that differ in 20 calls, once."""
     begin = time.perf_counter()
-    snapshot = profiler().take_snapshot()
-    taken = time.perf_counter() - begin
-    begin = time.perf_counter()
-    statistics = snapshot.statistics("lineno")
+    LIVE.append([zero(i % 10_000, 20) for i in range(loops)])
     seconds = time.perf_counter() - begin
-    return {
-        "snapshot_seconds": taken,
-        "statistics_seconds": seconds,
-        "largest_bytes": statistics[0].size,
-        "largest_blocks": statistics[0].count,
-    }
+    if profiler():
+        EXTRA.update(cost(profiler()))
+    return [seconds]
+
+
+def import_loop(loops: int) -> List[float]:
+    """Imports of the profiler's module and of tracemalloc, one after the other: the fastest of each."""
+    found = [(imports("mprofile"), imports("tracemalloc")) for _ in range(loops)]
+    EXTRA["import_seconds"], EXTRA["tracemalloc_seconds"] = map(min, zip(*found))
+    return [EXTRA["import_seconds"]]
 
 
 # Loops of one call to the driver.
@@ -240,6 +243,8 @@ PROGRAMS: Dict[str, Callable[[int], List[float]]] = {
     "storm_2_threads": storm(2),
     "storm_8_threads": storm(8),
     "live_objects": live_objects,
+    "live_stacks": live_stacks,
+    "import_loop": import_loop,
     "realloc_in_c": growth_in_c,
     **{
         "%s_%d_bytes" % (name, size): pairs(domain, size)

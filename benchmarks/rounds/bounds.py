@@ -38,6 +38,14 @@ def per_block(record: Record) -> Optional[float]:
     return float(record["extra"]["profiler_memory"]) / float(record["extra"]["blocks"])
 
 
+def milliseconds(name: str) -> Callable[[Record], Optional[float]]:
+    return lambda record: 1e3 * float(record["extra"][name])
+
+
+def import_ratio(record: Record) -> Optional[float]:
+    return float(record["extra"]["import_seconds"]) / float(record["extra"]["tracemalloc_seconds"])
+
+
 S512 = "mprofile:524288:128"
 S128 = "mprofile:131072:128"
 EXACT = "mprofile:0:128"
@@ -55,6 +63,15 @@ TITLES = {
 }
 LIMITS_512 = {"object_loop": 1.10, "list_loop": 1.05, "dict_loop": 1.05, "str_loop": 1.05, "tree_loop": 1.05,
               "realloc_growth": 1.05}  # fmt: skip
+
+#: Part of a snapshot's work, and milliseconds that it may take.
+SNAPSHOT = [
+    ("snapshot_seconds", "take_snapshot()", 50.0),
+    ("stopped_seconds", "longest stop of another thread meanwhile", 10.0),
+    ("statistics_seconds", "statistics('lineno')", 50.0),
+    ("compare_seconds", "compare_to()", 50.0),
+    ("filter_seconds", "filter_traces()", 50.0),
+]
 
 FIGURES = [
     *(Figure("%s, 512 KiB: time" % TITLES[program], program, S512, "none", seconds, limit)
@@ -77,6 +94,14 @@ FIGURES = [
            "live_objects", "mprofile:0:25", "tracemalloc:25", seconds, None),
     Figure("take_snapshot and statistics('lineno') of 10^6 live blocks: tracemalloc's time against ours",
            "live_objects", "tracemalloc:1", "mprofile:0:25", report_seconds, 10.0, True),
+    *(Figure("10^6 live blocks of %s stacks, exact, %s: ms" % (stacks, what), program, "mprofile:0:25", "",
+             milliseconds(name), limit)
+      for program, stacks in (("live_objects", "few"), ("live_stacks", "10,000"))
+      for name, what, limit in SNAPSHOT),
+    *(Figure("the same by tracemalloc.start(1), %s: ms" % what, "live_objects", "tracemalloc:1", "",
+             milliseconds(name), None)
+      for name, what, _ in SNAPSHOT),
+    Figure("import mprofile: time against import tracemalloc", "import_loop", S512, "", import_ratio, 1.0),
     Figure("profiler's memory per live block, exact: bytes", "live_objects", "mprofile:0:25", "", per_block, 24.0),
     Figure("the same, tracemalloc.start(1): bytes", "live_objects", "tracemalloc:1", "", per_block, None),
 ]  # fmt: skip

@@ -33,7 +33,7 @@ MICRO: Dict[str, int] = {
     **{"%s_%d_bytes" % (domain, size): 1_000_000 for domain in ("raw", "mem", "obj") for size in (16, 512, 4096)},
 }  # fmt: skip
 # Those of the table of bounds besides.
-BOUNDS = {"object_deep": 100_000, "live_objects": 1_000_000}
+BOUNDS = {"object_deep": 100_000, "live_objects": 1_000_000, "live_stacks": 1_000_000, "import_loop": 20}
 # pyperformance's best known, of all kinds: parsers, templates, servers, numbers, text.
 CORE = ["2to3", "async_generators", "async_tree", "chameleon", "chaos", "comprehensions", "coroutines", "deepcopy",
         "deltablue", "django_template", "dulwich_log", "float", "generators", "genshi", "go", "hexiom",
