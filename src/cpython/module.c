@@ -55,8 +55,9 @@ static PyObject *none(void)
     return Py_None;
 }
 
-/* Whether our hooks are in place; protected by `control`. Not the same as the recorder being active, which want of
- * memory ends by itself. */
+/* Whether our hooks are in place, or are about to be; protected by `control`. Not the same as the recorder being active,
+ * which want of memory ends by itself. Set before the recorder starts: without a GIL another thread may fork in between,
+ * and the child's stop has to end what it finds. */
 static bool hooked;
 
 /* ---- start and stop ---- */
@@ -68,15 +69,19 @@ static int start(const struct mprof_recorder_options *options, long long rate)
     int result = 0;
     acquire_control();
     if (!mprof_recorder_active()) {
-        if (mprof_hooks_prepare() != 0)
+        if (mprof_hooks_prepare() != 0) {
             problem = "the allocators of this process have been replaced too often";
-        else
+        } else {
+            bool before = hooked;
+            hooked = true;
             result = mprof_recorder_start(options);
+            if (result != 0)
+                hooked = before;
+        }
         if (!problem && result == 0) {
             __atomic_store_n(&traceback_limit, (int)options->max_frames, __ATOMIC_RELAXED);
             __atomic_store_n(&sample_rate, rate, __ATOMIC_RELAXED);
             mprof_hooks_install(rate <= 1);
-            hooked = true;
             mprof_objects_watch(rate <= 1);
         }
     }
