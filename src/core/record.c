@@ -223,8 +223,8 @@ MPROF_INLINE void record_locked(struct mprof_recorder *r, struct mprof_thread *t
         spread_add(&r->trie.spreads[stack].alloc, &weight, 1);
     if (!plain && mprof_unlikely(r->options.max_live != 0 && r->live.count > r->options.max_live))
         mprof_recorder_thin_locked(r, now);
-    if (mprof_unlikely(r->trie.count >= r->prune_at))
-        mprof_recorder_prune_locked(r);
+    if (mprof_unlikely(r->trie.count >= r->phase_ends))
+        mprof_recorder_next_phase_locked(r);
 }
 
 /* A block that is a sample unless the rate has grown since its gap was drawn. */

@@ -106,7 +106,7 @@ int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thre
     last->count = 0;
     for (uint32_t i = 0; i < walked.count; i++) {
         const struct mprof_rawframe *frame = &thread->frames[walked.count - 1 - i];
-        thread->stack[walked.kept + i] = *frame;
+        mprof_recorder_keep_frame(&thread->stack[walked.kept + i], frame, 0);
         last->slots[mprof_source_slot(frame->place)] = (uint16_t)(walked.kept + i);
     }
     if (find_nodes(r, thread->stack, walked.kept, count) != 0)
@@ -123,6 +123,6 @@ int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thre
     if (made)
         info->total_frames =
             count + (walked.more ? r->options.source->count(walked.more, MPROF_MAX_FRAMES - count) : 0);
-    info->recent = 1;
+    info->recent = r->phase;
     return 0;
 }

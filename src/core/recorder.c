@@ -51,7 +51,6 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     r->peak_stamp = 0;
     r->peak_ns = 0;
     r->drops = r->reentered = r->thinnings = r->prunes = 0;
-    r->prune_at = MPROF_PRUNE_MIN_NODES;
     r->birth_shift = 26; /* 67 ms */
     r->start_ns = mprof_os_monotonic_coarse_ns();
     r->start_wall_ns = mprof_os_wall_ns();
@@ -69,6 +68,7 @@ static int reset_tables_locked(struct mprof_recorder *r, struct mprof_arena *old
     if (!r->watched || !r->description || mprof_strtab_init(&r->strings, &r->arena) != 0 ||
         mprof_functab_init(&r->functions, &r->arena) != 0 || mprof_stacktrie_init(&r->trie, &r->arena, !r->plain) != 0)
         return -1;
+    mprof_recorder_plan_prune_locked(r);
     r->memory = mprof_arena_get(&r->arena, sizeof *r->memory);
     publish_filter(r->exact ? &everything : r->watched);
     if (r->exact)

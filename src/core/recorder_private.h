@@ -62,8 +62,9 @@ struct mprof_instruction {
  * "maybe" to everything. Under the lock, for changes. */
 extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
 
-/* The tree is not pruned before it has this many nodes. */
-enum { MPROF_PRUNE_MIN_NODES = 8192 };
+/* The tree is pruned when it has grown by at least so many nodes. In exact mode it is small beside the table of blocks;
+ * a record is larger when sampling. */
+enum { MPROF_PRUNE_LEAST_EXACT = 32768, MPROF_PRUNE_LEAST_SAMPLED = 12288, MPROF_PRUNE_PHASES = 8 };
 
 enum { MPROF_STEP_BITS = 12, MPROF_STEPS = 1 << MPROF_STEP_BITS, MPROF_DEFERRED = 64 };
 enum { MPROF_INSTRUCTION_BITS = 10, MPROF_INSTRUCTIONS = 1 << MPROF_INSTRUCTION_BITS };
@@ -106,8 +107,11 @@ struct mprof_recorder {
     uint64_t reentered; /* atomic, without the lock: samples lost to callers that could not wait for the lock */
     uint64_t thinnings;
     uint64_t prunes;
-    uint32_t prune_at; /* nodes of the trie */
-    int64_t start_ns;  /* monotonic */
+    uint32_t phase;       /* of the tree's growth, counted: see recorder_prune.c */
+    uint32_t phases_left; /* until the tree is pruned, with this one */
+    uint32_t phase_nodes;
+    uint32_t phase_ends; /* when the tree has so many nodes */
+    int64_t start_ns;    /* monotonic */
     int64_t start_wall_ns;
     uint64_t recording; /* random identity of this start */
     unsigned birth_shift;
@@ -202,6 +206,14 @@ MPROF_INLINE struct mprof_walked mprof_recorder_walk(const struct mprof_recorder
  */
 int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
                                      struct mprof_walked walked, uint32_t *stack);
+/* Remembers a frame that was walked. Word by word, as it was written a moment ago: a copy of two words at once would wait
+ * for the stores. */
+MPROF_INLINE void mprof_recorder_keep_frame(struct mprof_rawframe *kept, const struct mprof_rawframe *frame,
+                                            uint32_t node)
+{
+    *kept = (struct mprof_rawframe){frame->code, frame->offset, node, frame->place, frame->at};
+}
+
 /* The same for the two cases that are nearly all: nothing is new, or the innermost frame is, and this step was made
  * before. False: find_stack it is. */
 MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder *r, struct mprof_thread *thread,
@@ -216,8 +228,7 @@ MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder
         if (mprof_unlikely(!step || !mprof_recorder_step_known(r, step, node, frame)))
             return false;
         node = step->node;
-        /* Word by word, as it was written a moment ago: a copy of two words at once would wait for the stores. */
-        thread->stack[walked.kept] = (struct mprof_rawframe){frame->code, frame->offset, node, frame->place, frame->at};
+        mprof_recorder_keep_frame(&thread->stack[walked.kept], frame, node);
         thread->last.slots[mprof_source_slot(frame->place)] = (uint16_t)walked.kept;
     }
     uint32_t found = r->trie.nodes[node].stack;
@@ -226,7 +237,7 @@ MPROF_INLINE bool mprof_recorder_find_stack_quickly_locked(struct mprof_recorder
     thread->last.count = walked.kept + walked.count;
     thread->last.cut = walked.more != NULL;
     *stack = found - 1;
-    r->trie.infos[found - 1].recent = 1;
+    r->trie.infos[found - 1].recent = r->phase;
     return true;
 }
 
@@ -241,8 +252,10 @@ void mprof_recorder_seed(struct mprof_recorder *r, struct mprof_thread *thread);
 /* Fresh gap at the rate in force. */
 void mprof_recorder_draw(struct mprof_recorder *r, struct mprof_thread *thread);
 
-/* Gives back what no live sample and no recent allocation needs, when the tree has grown to prune_at. */
-void mprof_recorder_prune_locked(struct mprof_recorder *r);
+/* A phase has ended: the next one begins, after the last of them with a tree that was pruned. */
+void mprof_recorder_next_phase_locked(struct mprof_recorder *r);
+/* When the tree, as it is now, is pruned next. */
+void mprof_recorder_plan_prune_locked(struct mprof_recorder *r);
 /* Doubles the rate, once or more, until live samples are well below the bound. */
 void mprof_recorder_thin_locked(struct mprof_recorder *r, int64_t now);
 

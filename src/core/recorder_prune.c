@@ -2,16 +2,16 @@
 /* recorder_prune.c -- stacks that nothing needs any more.
  *
  * WHAT    Programs that make code at run time (templates, notebooks, exec) make new functions for ever, and each
- *         leaves nodes in the tree. When the tree has grown by half since the last time, stacks with no live sample,
- *         none at the peak, and no allocation since the last time are folded: what they allocated is added to the stack
- *         "<pruned>", so totals stay right; their nodes, functions and names are given back.
+ *         leaves nodes in the tree. When the tree has doubled since the last time, stacks with no live sample, none at
+ *         the peak, and no allocation in the last of eight phases of its growth are folded: what they allocated is added
+ *         to the stack "<pruned>", so totals stay right; their nodes, functions and names are given back.
  *
- *             round n      made, used         -> recent
- *             round n + 1  not used           -> not recent
- *             round n + 2  still not used, nothing live, nothing at the peak -> folded
+ *             nodes   c ---- 9/8 c ---- 10/8 c ---- ... ---- 15/8 c -------- 2 c
+ *             phase     n        n + 1        n + 2   ...            n + 7     prune: who did not allocate in n + 7
  *
- * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once per growth by half, so
- *         O(1) per node made.
+ * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once each time that the tree
+ *         has doubled, so O(1) per node made. An eighth, since what allocated lately is kept whatever it is, and looked
+ *         at again the next time: where every stack is new, that is all that there is to keep.
  * LOCKS   the recorder's, held.
  * MEMORY  scratch marks, a byte a node, function and string, from a mapping of their own; without it nothing is
  *         pruned. */
@@ -39,7 +39,7 @@ static bool dead(const struct mprof_recorder *r, uint32_t stack)
 {
     const struct mprof_stackrec *record = &r->trie.stacks[stack];
     bool at_peak = record->stamp == r->peak_stamp && record->peak_blocks > 0;
-    return record->live == 0 && !at_peak && r->trie.infos[stack].recent == 0 && r->trie.infos[stack].pins == 0;
+    return record->live == 0 && !at_peak && r->trie.infos[stack].recent != r->phase && r->trie.infos[stack].pins == 0;
 }
 
 static void fold(struct mprof_stacktrie *trie, uint32_t from, uint32_t into)
@@ -57,7 +57,7 @@ static void fold(struct mprof_stacktrie *trie, uint32_t from, uint32_t into)
     mprof_stacktrie_free_stack(trie, from);
 }
 
-void mprof_recorder_prune_locked(struct mprof_recorder *r)
+static void prune(struct mprof_recorder *r)
 {
     struct mprof_stacktrie *trie = &r->trie;
     struct mprof_arena scratch;
@@ -75,13 +75,10 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
                 fold(trie, i, pruned);
                 continue;
             }
-            trie->infos[i].recent = 0;
             for (uint32_t node = trie->stacks[i].node; node != 0 && !nodes[node]; node = trie->nodes[node].parent)
                 nodes[node] = 1;
         }
-        mprof_stacktrie_sweep(trie, nodes);
-        for (uint32_t i = 1; i < trie->used; i++)
-            functions[trie->nodes[i].function] = 1;
+        mprof_stacktrie_sweep(trie, nodes, functions);
         mprof_functab_sweep(&r->functions, functions);
         for (uint32_t i = 1; i < r->functions.used; i++) {
             if (!functions[i])
@@ -94,9 +91,31 @@ void mprof_recorder_prune_locked(struct mprof_recorder *r)
         r->prunes++;
     }
     mprof_arena_drop(&scratch);
-    /* Of c nodes left, those made since the last time are kept whatever they are. Letting the tree double would add all
-     * of c to them each time, and c would grow without end; half of c comes to rest at twice what is needed. */
-    uint64_t more = trie->count / 2 > MPROF_PRUNE_MIN_NODES ? trie->count / 2 : MPROF_PRUNE_MIN_NODES;
-    uint64_t next = trie->count + more;
-    r->prune_at = next < UINT32_MAX ? (uint32_t)next : UINT32_MAX;
+}
+
+static uint32_t grown_by(uint32_t count, uint32_t more)
+{
+    return count < UINT32_MAX - more ? count + more : UINT32_MAX;
+}
+
+/* Of c nodes left, those that the last phase made are kept whatever they are: with n that are needed, c comes to rest at
+ * n + c / 8, and the tree has 16 n / 7 at most. */
+void mprof_recorder_plan_prune_locked(struct mprof_recorder *r)
+{
+    uint32_t least = r->exact ? MPROF_PRUNE_LEAST_EXACT : MPROF_PRUNE_LEAST_SAMPLED;
+    uint32_t growth = r->trie.count > least ? r->trie.count : least;
+    r->phase_nodes = growth / MPROF_PRUNE_PHASES;
+    r->phases_left = MPROF_PRUNE_PHASES;
+    r->phase_ends = grown_by(r->trie.count, r->phase_nodes);
+}
+
+void mprof_recorder_next_phase_locked(struct mprof_recorder *r)
+{
+    if (--r->phases_left == 0) {
+        prune(r);
+        mprof_recorder_plan_prune_locked(r);
+    } else {
+        r->phase_ends = grown_by(r->phase_ends, r->phase_nodes);
+    }
+    r->phase = (r->phase + 1) & INT32_MAX; /* never MPROF_STACK_FREE */
 }

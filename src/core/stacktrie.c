@@ -13,17 +13,12 @@ static uint32_t bucket_of(uint32_t parent, uint32_t function, uint32_t offset, u
     return (uint32_t)(mprof_mix64(key) & (bucket_count - 1));
 }
 
-/* Puts all nodes into buckets that are empty. */
-static void fill_buckets(struct mprof_stacktrie *trie)
+static void put_into_bucket(struct mprof_stacktrie *trie, uint32_t i)
 {
-    for (uint32_t i = 1; i < trie->used; i++) {
-        struct mprof_trienode *node = &trie->nodes[i];
-        if (node->function == 0)
-            continue;
-        uint32_t *bucket = &trie->buckets[bucket_of(node->parent, node->function, node->offset, trie->bucket_count)];
-        node->next = *bucket;
-        *bucket = i;
-    }
+    struct mprof_trienode *node = &trie->nodes[i];
+    uint32_t *bucket = &trie->buckets[bucket_of(node->parent, node->function, node->offset, trie->bucket_count)];
+    node->next = *bucket;
+    *bucket = i;
 }
 
 static int rehash(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint32_t bucket_count)
@@ -34,7 +29,10 @@ static int rehash(struct mprof_stacktrie *trie, struct mprof_arena *arena, uint3
     mprof_arena_put(arena, trie->buckets, trie->bucket_count * sizeof *buckets);
     trie->buckets = buckets;
     trie->bucket_count = bucket_count;
-    fill_buckets(trie);
+    for (uint32_t i = 1; i < trie->used; i++) {
+        if (trie->nodes[i].function != 0)
+            put_into_bucket(trie, i);
+    }
     return 0;
 }
 
@@ -173,20 +171,24 @@ void mprof_stacktrie_free_stack(struct mprof_stacktrie *trie, uint32_t stack)
     trie->stack_count--;
 }
 
-void mprof_stacktrie_sweep(struct mprof_stacktrie *trie, const uint8_t *marks)
+void mprof_stacktrie_sweep(struct mprof_stacktrie *trie, const uint8_t *marks, uint8_t *functions)
 {
+    /* Mostly most are gone: to fill the buckets anew takes less than to find each in its own. */
+    memset(trie->buckets, 0, trie->bucket_count * sizeof *trie->buckets);
     for (uint32_t i = 1; i < trie->used; i++) {
         struct mprof_trienode *node = &trie->nodes[i];
-        if (marks[i] || node->function == 0)
+        if (node->function == 0)
             continue;
+        if (marks[i]) {
+            functions[node->function] = 1;
+            put_into_bucket(trie, i);
+            continue;
+        }
         mprof_assert(node->stack == 0);
         *node = (struct mprof_trienode){0, 0, 0, 0, 0, trie->free, {0, 0}};
         trie->free = i;
         trie->count--;
     }
-    /* Mostly most are gone: to fill the buckets anew takes less than to find each in its own. */
-    memset(trie->buckets, 0, trie->bucket_count * sizeof *trie->buckets);
-    fill_buckets(trie);
 }
 
 bool mprof_stacktrie_valid(const struct mprof_stacktrie *trie)

@@ -73,10 +73,10 @@ struct mprof_stackspread {
 struct mprof_stackinfo {
     uint32_t total_frames; /* of the first capture that ended here */
     uint32_t pins;         /* reallocs under way that may still put a sample back */
-    uint32_t recent;       /* 1: allocated since the last prune; 0: not; MPROF_STACK_FREE: a free slot */
+    uint32_t recent;       /* in which phase it allocated last (recorder_prune.c); MPROF_STACK_FREE: a free slot */
 };
 
-enum { MPROF_STACK_FREE = 2 };
+#define MPROF_STACK_FREE UINT32_MAX
 
 struct mprof_stacktrie {
     struct mprof_trienode *nodes; /* [0] is the root */
@@ -109,8 +109,8 @@ int mprof_stacktrie_stack(struct mprof_stacktrie *trie, struct mprof_arena *aren
                           uint32_t *stack);
 void mprof_stacktrie_free_stack(struct mprof_stacktrie *trie, uint32_t stack);
 /* Frees every node whose byte in `marks` (one a node, `used` of them) is 0. None of them has a record or a marked
- * descendant. */
-void mprof_stacktrie_sweep(struct mprof_stacktrie *trie, const uint8_t *marks);
+ * descendant. Sets the byte in `functions` of each function that a node left is of. */
+void mprof_stacktrie_sweep(struct mprof_stacktrie *trie, const uint8_t *marks, uint8_t *functions);
 
 /* Before a change of a record's in-use figures. */
 static inline void mprof_stacktrie_touch(struct mprof_stacktrie *trie, uint32_t stack, uint64_t peak_stamp)

@@ -95,7 +95,7 @@ static void test_peak(bool with_spreads)
     mprof_arena_drop(&arena);
 }
 
-enum { NODES = 4000 };
+enum { NODES = 4000, FUNCTIONS = 50 };
 
 /* Random growth; sweeps keep what is needed for a random half of the stacks. */
 static void test_random(uint64_t seed)
@@ -111,7 +111,7 @@ static void test_random(uint64_t seed)
     model[0].in = true;
     for (uint32_t i = 1; i < NODES; i++) {
         model[i].parent = (uint32_t)(mprof_rng_next(&rng) % (i < 50 ? 1 : i));
-        model[i].function = (uint32_t)(1 + mprof_rng_next(&rng) % 50);
+        model[i].function = (uint32_t)(1 + mprof_rng_next(&rng) % FUNCTIONS);
         model[i].offset = i; /* makes them distinct */
     }
     bool right = true;
@@ -152,15 +152,19 @@ static void test_random(uint64_t seed)
             for (uint32_t j = i; model[i].has_stack && j != 0; j = model[j].parent)
                 marks[model[j].node] = 1;
         }
-        mprof_stacktrie_sweep(&trie, marks);
+        uint8_t functions[FUNCTIONS + 1] = {0};
+        uint8_t wanted[FUNCTIONS + 1] = {0};
+        mprof_stacktrie_sweep(&trie, marks, functions);
         uint32_t count = 0;
         for (uint32_t i = 1; i < NODES && right; i++) {
             model[i].in = model[i].in && marks[model[i].node];
             count += model[i].in;
+            wanted[model[i].function] |= model[i].in;
             right = !model[i].in || trie.nodes[model[i].node].line == i;
         }
         mprof_arena_put(&arena, marks, used);
-        right = right && count == trie.count && mprof_stacktrie_valid(&trie);
+        right = right && count == trie.count && mprof_stacktrie_valid(&trie) &&
+                memcmp(functions, wanted, sizeof functions) == 0;
     }
     ok(right, "seed %" PRIu64 ": as a plain list", seed);
     ok(most <= NODES && most_stacks <= NODES, "seed %" PRIu64 ": free slots are used again", seed);

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { NODES = 600, MOST_STEPS = 2048 };
+enum { NODES = 600, MOST_STEPS = 2048, FUNCTIONS = UINT8_MAX + 2 };
 
 struct model_node {
     bool in;
@@ -123,9 +123,14 @@ static void sweep(void)
             if (k == 0)
                 break;
         }
-    mprof_stacktrie_sweep(&trie, marks);
-    for (uint32_t i = 1; i < NODES; i++)
+    uint8_t functions[FUNCTIONS] = {0};
+    uint8_t wanted[FUNCTIONS] = {0};
+    mprof_stacktrie_sweep(&trie, marks, functions);
+    for (uint32_t i = 1; i < NODES; i++) {
         model[i].in = model[i].in && marks[model[i].id];
+        wanted[model[i].function] |= model[i].in;
+    }
+    fuzz_require(memcmp(functions, wanted, sizeof functions) == 0, "functions of the nodes left");
     free(marks);
 }
 
