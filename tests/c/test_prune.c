@@ -179,6 +179,61 @@ static void test_peak_stays(void)
     mprof_recorder_stop();
 }
 
+/* What a snapshot says a function has allocated, in blocks; it is not there: 0. */
+static double allocated_by(uint32_t id)
+{
+    char name[32];
+    size_t wanted = (size_t)snprintf(name, sizeof name, "f%u", id);
+    double blocks = 0;
+    struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
+    for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
+        const struct mprof_stack *stack = &mprof_snapshot_stacks(snapshot)[i];
+        uint32_t function = mprof_snapshot_nodes(snapshot)[stack->node].function;
+        size_t length;
+        const char *text = mprof_snapshot_string(snapshot, mprof_snapshot_functions(snapshot)[function].name, &length);
+        if (length == wanted && memcmp(text, name, length) == 0)
+            blocks += stack->alloc.blocks;
+    }
+    mprof_snapshot_decref(snapshot);
+    return blocks;
+}
+
+/* A stack that has nothing alive stays if it allocated in the last phase, and only then. */
+static void test_recent_stays(void)
+{
+    enum { PEAK = 9000001, ONCE, ALWAYS, LATE };
+    static struct fake_code codes[4];
+    for (uint32_t i = 0; i < 4; i++)
+        codes[i] = fake_code(PEAK + i, 1, 10);
+    fake_start(1, 8, 1, 0);
+    memset(pool, 0, sizeof pool);
+    double always = 0;
+    double late = 0;
+    allocate(&codes[0], 0, 0x1000, 1000000);
+    fake_free(0x1000);
+    allocate(&codes[1], 0, 0x1000, 10);
+    fake_free(0x1000);
+    for (uint32_t id = 1; mprof_recorder.prunes < 1; id++) {
+        bool last_phase = mprof_recorder.phases_left == 1;
+        allocate(&codes[2], 0, 0x1000, 10);
+        fake_free(0x1000);
+        always++;
+        if (last_phase && late < 1) {
+            allocate(&codes[3], 0, 0x1000, 10);
+            fake_free(0x1000);
+            late++;
+        }
+        allocate(next_code(id, true), 0, 0x1000, 10);
+        fake_free(0x1000);
+    }
+    is_double(allocated_by(PEAK), 1, "what was at the peak stays");
+    is_double(allocated_by(ONCE), 0, "a stack that allocated before the last phase alone is folded");
+    is_double(allocated_by(ALWAYS), always, "one that allocates again and again keeps its figures");
+    is_double(allocated_by(LATE), late, "so does one that allocated once, in the last phase");
+    ok(mprof_recorder_valid(), "invariants");
+    mprof_recorder_stop();
+}
+
 /* A realloc that fails after the tree was pruned. */
 static void test_restore(void)
 {
@@ -282,6 +337,7 @@ int main(void)
     test_reused_address(1000, false);
     test_code_is_a_block();
     test_peak_stays();
+    test_recent_stays();
     test_restore();
     test_generated("all freed", 1, 0, true);
     test_generated("some kept", 1, 1000, true);
