@@ -10,9 +10,9 @@ WHAT    `mprofile run --sample-rate 4K --history` records tests/soak/server.py: 
         memory      After the warm-up the profiler has at most MEMORY_GROWTH times the memory that it had at most in the
                     warm-up. That lasts ten minutes, in which the wave of the known blocks has been at its highest
                     twice, and until dead stacks have been pruned three times (src/core/recorder_prune.c): from then
-                    on as many go as come. What is added later is what piles up. How full the tree is before it is pruned differs by some hundred KB from wave to wave,
-                    so the bound is a quarter: in 50 minutes, 500 bytes for each reload, which brings sixteen new
-                    functions. Not judged in runs that are shorter.
+                    on as many go as come. What is added later is what piles up. How full the tree is before it is
+                    pruned differs by some hundred KB from wave to wave, so the bound is a quarter: in 50 minutes,
+                    500 bytes for each reload, which brings sixteen new functions. Not judged in runs that are shorter.
         drops       None, and no thinning, and no write that failed.
         estimates   Each minute each known line: is its true size within the 95 % interval of the file? All its blocks
                     have been replaced since the minute before, and the bytes of two lines are sampled independently:
