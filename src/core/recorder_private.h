@@ -206,8 +206,8 @@ MPROF_INLINE struct mprof_walked mprof_recorder_walk(const struct mprof_recorder
  */
 int mprof_recorder_find_stack_locked(struct mprof_recorder *r, struct mprof_thread *thread, bool attached,
                                      struct mprof_walked walked, uint32_t *stack);
-/* Remembers a frame that was walked. Word by word, as it was written a moment ago: a copy of two words at once would wait
- * for the stores. */
+/* Remembers a frame that was walked. Word by word (gcc keeps it so), as it was written a moment ago: a copy of two words
+ * at once would wait for the stores. */
 MPROF_INLINE void mprof_recorder_keep_frame(struct mprof_rawframe *kept, const struct mprof_rawframe *frame,
                                             uint32_t node)
 {

@@ -98,8 +98,8 @@ static uint32_t grown_by(uint32_t count, uint32_t more)
     return count < UINT32_MAX - more ? count + more : UINT32_MAX;
 }
 
-/* Of c nodes left, those that the last phase made are kept whatever they are: with n that are needed, c comes to rest at
- * n + c / 8, and the tree has 16 n / 7 at most. */
+/* Of c nodes left, those that the last phase made or used are kept whatever they are: with n that are needed, c comes to
+ * rest at n + c / 8, and the tree at 16 n / 7 before it is pruned. Small trees grow by the least that is worth it. */
 void mprof_recorder_plan_prune_locked(struct mprof_recorder *r)
 {
     uint32_t least = r->exact ? MPROF_PRUNE_LEAST_EXACT : MPROF_PRUNE_LEAST_SAMPLED;
@@ -115,7 +115,7 @@ void mprof_recorder_next_phase_locked(struct mprof_recorder *r)
         prune(r);
         mprof_recorder_plan_prune_locked(r);
     } else {
-        r->phase_ends = grown_by(r->phase_ends, r->phase_nodes);
+        r->phase_ends = grown_by(r->trie.count, r->phase_nodes); /* one deep stack may be more than a phase */
     }
     r->phase = (r->phase + 1) & INT32_MAX; /* never MPROF_STACK_FREE */
 }

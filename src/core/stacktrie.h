@@ -22,7 +22,7 @@
  *         Most nodes have few children, so a node remembers two: in a large tree that saves the bucket's cache miss, and
  *         where every stack is new it saves the search.
  * LOCKS   the caller's.
- * MEMORY  the caller's arena: 32 bytes a node, 76 a stack, 88 more in sampled mode. Nodes and records that no live
+ * MEMORY  the caller's arena: 32 bytes a node, 76 a stack, 96 more in sampled mode. Nodes and records that no live
  *         sample needs are given back by recorder_prune.c and reused. */
 #ifndef MPROF_CORE_STACKTRIE_H
 #define MPROF_CORE_STACKTRIE_H

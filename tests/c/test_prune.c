@@ -234,6 +234,28 @@ static void test_recent_stays(void)
     mprof_recorder_stop();
 }
 
+/* One stack that takes as many nodes as several phases ends one phase, and the next one has all of its growth. */
+static void test_leap(void)
+{
+    fake_start(1, 8, 1, 0);
+    memset(pool, 0, sizeof pool);
+    struct mprof_recorder *r = &mprof_recorder;
+    uint32_t nodes = r->phase_nodes;
+    r->phase_ends = 1; /* as if the first stack, of two nodes, had leapt over it by more than a phase */
+    r->phase_nodes = 1;
+    allocate(next_code(1, true), 0, 0x1000, 10);
+    fake_free(0x1000);
+    is_uint(r->phases_left, MPROF_PRUNE_PHASES - 1, "one event ends one phase");
+    r->phase_nodes = nodes;
+    for (int i = 0; i < 10; i++) {
+        allocate(&pool[1], 0, 0x1000, 10);
+        fake_free(0x1000);
+    }
+    is_uint(r->phases_left, MPROF_PRUNE_PHASES - 1, "events that make no node end none");
+    is_uint(r->prunes, 0, "nothing is pruned");
+    mprof_recorder_stop();
+}
+
 /* A realloc that fails after the tree was pruned. */
 static void test_restore(void)
 {
@@ -338,6 +360,7 @@ int main(void)
     test_code_is_a_block();
     test_peak_stays();
     test_recent_stays();
+    test_leap();
     test_restore();
     test_generated("all freed", 1, 0, true);
     test_generated("some kept", 1, 1000, true);
