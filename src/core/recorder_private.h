@@ -62,9 +62,8 @@ struct mprof_instruction {
  * "maybe" to everything. Under the lock, for changes. */
 extern const struct mprof_filter *mprof_recorder_filter MPROF_HIDDEN;
 
-/* The tree is pruned when it has grown by at least so many nodes. In exact mode it is small beside the table of blocks;
- * a record is larger when sampling. */
-enum { MPROF_PRUNE_LEAST_EXACT = 32768, MPROF_PRUNE_LEAST_SAMPLED = 12288, MPROF_PRUNE_PHASES = 8 };
+/* The tree is pruned when it has grown by at least so many nodes, in so many phases. */
+enum { MPROF_PRUNE_MIN_NODES = 16384, MPROF_PRUNE_PHASES = 4 };
 
 enum { MPROF_STEP_BITS = 12, MPROF_STEPS = 1 << MPROF_STEP_BITS, MPROF_DEFERRED = 64 };
 enum { MPROF_INSTRUCTION_BITS = 10, MPROF_INSTRUCTIONS = 1 << MPROF_INSTRUCTION_BITS };

@@ -3,14 +3,14 @@
  *
  * WHAT    Programs that make code at run time (templates, notebooks, exec) make new functions for ever, and each
  *         leaves nodes in the tree. When the tree has doubled since the last time, stacks with no live sample, none at
- *         the peak, and no allocation in the last of eight phases of its growth are folded: what they allocated is added
- *         to the stack "<pruned>", so totals stay right; their nodes, functions and names are given back.
+ *         the peak, and no allocation in the last quarter of its growth are folded: what they allocated is added to the
+ *         stack "<pruned>", so totals stay right; their nodes, functions and names are given back.
  *
- *             nodes   c ---- 9/8 c ---- 10/8 c ---- ... ---- 15/8 c -------- 2 c
- *             phase     n        n + 1        n + 2   ...            n + 7     prune: who did not allocate in n + 7
+ *             nodes   c ----- 5/4 c ----- 6/4 c ----- 7/4 c ----- 2 c
+ *             phase     n       n + 1       n + 2       n + 3     prune: who did not allocate in n + 3
  *
  * WHY     Reference counts on every node would cost each event; a sweep costs O(tree) once each time that the tree
- *         has doubled, so O(1) per node made. An eighth, since what allocated lately is kept whatever it is, and looked
+ *         has doubled, so O(1) per node made. A quarter, since what allocated lately is kept whatever it is, and looked
  *         at again the next time: where every stack is new, that is all that there is to keep.
  * LOCKS   the recorder's, held.
  * MEMORY  scratch marks, a byte a node, function and string, from a mapping of their own; without it nothing is
@@ -99,11 +99,10 @@ static uint32_t grown_by(uint32_t count, uint32_t more)
 }
 
 /* Of c nodes left, those that the last phase made or used are kept whatever they are: with n that are needed, c comes to
- * rest at n + c / 8, and the tree at 16 n / 7 before it is pruned. Small trees grow by the least that is worth it. */
+ * rest at n + c / 4, and the tree at 8 n / 3 before it is pruned. Small trees grow by the least that is worth it. */
 void mprof_recorder_plan_prune_locked(struct mprof_recorder *r)
 {
-    uint32_t least = r->exact ? MPROF_PRUNE_LEAST_EXACT : MPROF_PRUNE_LEAST_SAMPLED;
-    uint32_t growth = r->trie.count > least ? r->trie.count : least;
+    uint32_t growth = r->trie.count > MPROF_PRUNE_MIN_NODES ? r->trie.count : MPROF_PRUNE_MIN_NODES;
     r->phase_nodes = growth / MPROF_PRUNE_PHASES;
     r->phases_left = MPROF_PRUNE_PHASES;
     r->phase_ends = grown_by(r->trie.count, r->phase_nodes);

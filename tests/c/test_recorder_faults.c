@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STEPS = 600, BULK = MPROF_PRUNE_LEAST_EXACT + 1000 };
+enum { STEPS = 600, BULK = 36000 };
 
 static struct model model;
 static struct fake_code pool[BULK];
@@ -89,7 +89,7 @@ static void test_each_request(uint64_t seed, bool prune)
     uint64_t requests = mprof_recorder.arena.requests - first;
     uint64_t prunes = mprof_recorder.prunes;
     mprof_recorder_stop();
-    ok(prunes > 0 || !prune, "the workload makes %" PRIu64 " requests and prunes %" PRIu64 " times", requests, prunes);
+    ok(prunes > 1 || !prune, "the workload makes %" PRIu64 " requests and prunes %" PRIu64 " times", requests, prunes);
     for (int from_then_on = 0; from_then_on < 2; from_then_on++) {
         bool right = true;
         uint64_t dropped = 0;
