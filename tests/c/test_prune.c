@@ -12,6 +12,15 @@ enum { MANY = 1000000, POOL = 4096 };
 static struct fake_code root;
 static struct fake_code pool[POOL];
 
+/* Whether a stack of a snapshot ends in a function of this name. */
+static bool ends_in(const struct mprof_snapshot *snapshot, const struct mprof_stack *stack, const char *name)
+{
+    uint32_t function = mprof_snapshot_nodes(snapshot)[stack->node].function;
+    size_t length;
+    const char *text = mprof_snapshot_string(snapshot, mprof_snapshot_functions(snapshot)[function].name, &length);
+    return length == strlen(name) && memcmp(text, name, length) == 0;
+}
+
 struct seen {
     char text[256];
 };
@@ -55,6 +64,13 @@ static void allocate(const struct fake_code *code, uint32_t offset, uintptr_t ad
     fake_call(&root, 2);
     fake_call(code, offset);
     fake_malloc(address, size);
+}
+
+/* A block that comes and goes. */
+static void touch(const struct fake_code *code, uint64_t size)
+{
+    allocate(code, 0, 0x1000, size);
+    fake_free(0x1000);
 }
 
 struct most {
@@ -122,11 +138,7 @@ static void test_generated(const char *what, double rate, uint32_t keep_every, b
         mprof_figures_add(&alloc, &stack->alloc);
         mprof_figures_add(&inuse, &stack->inuse);
         mprof_figures_add(&peak, &stack->peak);
-        const struct mprof_function *function =
-            &mprof_snapshot_functions(snapshot)[mprof_snapshot_nodes(snapshot)[stack->node].function];
-        size_t length;
-        const char *name = mprof_snapshot_string(snapshot, function->name, &length);
-        pruned = pruned || (length == 8 && memcmp(name, "<pruned>", 8) == 0 && stack->alloc.blocks > 0);
+        pruned = pruned || (ends_in(snapshot, stack, "<pruned>") && stack->alloc.blocks > 0);
     }
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
@@ -160,10 +172,8 @@ static void test_peak_stays(void)
         allocate(next_code(i, true), 0, kept_address(i), 1000);
     for (uint32_t i = 1; i <= 100; i++)
         fake_free(kept_address(i));
-    for (uint32_t i = 101; i <= 100000; i++) {
-        allocate(next_code(i, true), 0, 0x1000, 10);
-        fake_free(0x1000);
-    }
+    for (uint32_t i = 101; i <= 100000; i++)
+        touch(next_code(i, true), 10);
     ok(mprof_recorder.prunes > 2, "pruned");
     struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
     uint32_t at_peak = 0;
@@ -180,15 +190,12 @@ static void test_peak_stays(void)
 static double allocated_by(uint32_t id)
 {
     char name[32];
-    size_t wanted = (size_t)snprintf(name, sizeof name, "f%u", id);
+    snprintf(name, sizeof name, "f%u", id);
     double blocks = 0;
     struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
     for (uint32_t i = 0; i < mprof_snapshot_stack_count(snapshot); i++) {
         const struct mprof_stack *stack = &mprof_snapshot_stacks(snapshot)[i];
-        uint32_t function = mprof_snapshot_nodes(snapshot)[stack->node].function;
-        size_t length;
-        const char *text = mprof_snapshot_string(snapshot, mprof_snapshot_functions(snapshot)[function].name, &length);
-        if (length == wanted && memcmp(text, name, length) == 0)
+        if (ends_in(snapshot, stack, name))
             blocks += stack->alloc.blocks;
     }
     mprof_snapshot_decref(snapshot);
@@ -206,22 +213,17 @@ static void test_recent_stays(void)
     memset(pool, 0, sizeof pool);
     double always = 0;
     double late = 0;
-    allocate(&codes[0], 0, 0x1000, 1000000);
-    fake_free(0x1000);
-    allocate(&codes[1], 0, 0x1000, 10);
-    fake_free(0x1000);
+    touch(&codes[0], 1000000);
+    touch(&codes[1], 10);
     for (uint32_t id = 1; mprof_recorder.prunes < 1; id++) {
         bool last_phase = mprof_recorder.phases_left == 1;
-        allocate(&codes[2], 0, 0x1000, 10);
-        fake_free(0x1000);
+        touch(&codes[2], 10);
         always++;
         if (last_phase && late < 1) {
-            allocate(&codes[3], 0, 0x1000, 10);
-            fake_free(0x1000);
+            touch(&codes[3], 10);
             late++;
         }
-        allocate(next_code(id, true), 0, 0x1000, 10);
-        fake_free(0x1000);
+        touch(next_code(id, true), 10);
     }
     is_double(allocated_by(PEAK), 1, "what was at the peak stays");
     is_double(allocated_by(ONCE), 0, "a stack that allocated before the last phase alone is folded");
@@ -240,14 +242,11 @@ static void test_leap(void)
     uint32_t nodes = r->phase_nodes;
     r->phase_ends = 1; /* as if the first stack, of two nodes, had leapt over it by more than a phase */
     r->phase_nodes = 1;
-    allocate(next_code(1, true), 0, 0x1000, 10);
-    fake_free(0x1000);
+    touch(next_code(1, true), 10);
     is_uint(r->phases_left, MPROF_PRUNE_PHASES - 1, "one event ends one phase");
     r->phase_nodes = nodes;
-    for (int i = 0; i < 10; i++) {
-        allocate(&pool[1], 0, 0x1000, 10);
-        fake_free(0x1000);
-    }
+    for (int i = 0; i < 10; i++)
+        touch(&pool[1], 10);
     is_uint(r->phases_left, MPROF_PRUNE_PHASES - 1, "events that make no node end none");
     is_uint(r->prunes, 0, "nothing is pruned");
     mprof_recorder_stop();
