@@ -19,8 +19,7 @@ import threading
 import time
 from typing import Any, Dict, List
 
-from snapshots import seconds_of
-from timing import profiler, say
+from timing import profiler, say, seconds_of, unprofiled
 
 EVENTS = 400_000
 # Up to so many blocks a snapshot of Python objects, as tracemalloc's is, is taken: ten million take gigabytes.
@@ -81,9 +80,8 @@ def of_a_snapshot(profile: Any) -> Dict[str, float]:
             found["write"] = seconds_of(lambda: snapshot.write_pprof(path))
             found["read"] = seconds_of(lambda: profile.read_pprof(path))
             command = [sys.executable, "-m", "mprofile", "report", path]
-            variables = {name: value for name, value in os.environ.items() if "BENCH" not in name}
             found["report"] = seconds_of(
-                lambda: subprocess.run(command, stdout=subprocess.DEVNULL, env=variables, check=True)
+                lambda: subprocess.run(command, stdout=subprocess.DEVNULL, env=unprofiled(), check=True)
             )
         else:
             found["write"] = seconds_of(lambda: snapshot.dump(path))

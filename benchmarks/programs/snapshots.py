@@ -10,11 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict
 
-
-def seconds_of(action: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
+from timing import seconds_of, unprofiled
 
 
 def longest_stop(action: Callable[[], object]) -> float:
@@ -58,5 +54,4 @@ def cost(profile: Any) -> Dict[str, float]:
 def imports(module: str) -> float:
     """Seconds of an import, in an interpreter of its own that has no profiler."""
     program = "import time; begin = time.perf_counter(); import %s; print(time.perf_counter() - begin)" % module
-    variables = {name: value for name, value in os.environ.items() if "BENCH" not in name}
-    return float(subprocess.check_output([sys.executable, "-c", program], env=variables))
+    return float(subprocess.check_output([sys.executable, "-c", program], env=unprofiled()))

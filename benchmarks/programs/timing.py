@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any, Callable, Dict, List
@@ -20,6 +21,17 @@ def parts(part: Callable[[], object], count: int = PARTS) -> List[float]:
         part()
         times.append(time.perf_counter() - start)
     return [min(times)]
+
+
+def seconds_of(action: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    action()
+    return time.perf_counter() - begin
+
+
+def unprofiled() -> Dict[str, str]:
+    """The environment of a process beside which no profiler is started."""
+    return {name: value for name, value in os.environ.items() if "BENCH" not in name}
 
 
 def deep(depth: int, function: Callable[[], Any]) -> Any:
