@@ -82,7 +82,7 @@ static void require_meta(const struct mprof_snapshot *merged, const struct mprof
 static bool has_comment(const struct mprof_snapshot *in, const struct mprof_snapshot *from, uint32_t comment)
 {
     for (uint32_t i = 0; i < mprof_snapshot_comment_count(in); i++)
-        if (fuzz_same_string(in, mprof_snapshot_comment(in, i), from, mprof_snapshot_comment(from, comment)))
+        if (same_string(in, mprof_snapshot_comment(in, i), from, mprof_snapshot_comment(from, comment)))
             return true;
     return false;
 }

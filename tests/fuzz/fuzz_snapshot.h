@@ -11,6 +11,7 @@
 
 #include "core/snapshot.h"
 #include "fuzz.h"
+#include "same_path.h"
 
 #include <string.h>
 
@@ -110,39 +111,13 @@ static inline struct mprof_snapshot *fuzz_snapshot(struct fuzz_input *input)
 
 /* ---- comparing ---- */
 
-static inline bool fuzz_same_string(const struct mprof_snapshot *a, uint32_t i, const struct mprof_snapshot *b,
-                                    uint32_t k)
-{
-    size_t length_a, length_b;
-    const char *text_a = mprof_snapshot_string(a, i, &length_a);
-    const char *text_b = mprof_snapshot_string(b, k, &length_b);
-    return length_a == length_b && (length_a == 0 || memcmp(text_a, text_b, length_a) == 0);
-}
-
-/* The same frames, from these nodes to the roots. */
-static inline bool fuzz_same_path(const struct mprof_snapshot *a, uint32_t i, const struct mprof_snapshot *b,
-                                  uint32_t k)
-{
-    while (i != 0 && k != 0) {
-        const struct mprof_node *x = &mprof_snapshot_nodes(a)[i], *y = &mprof_snapshot_nodes(b)[k];
-        const struct mprof_function *f = &mprof_snapshot_functions(a)[x->function];
-        const struct mprof_function *g = &mprof_snapshot_functions(b)[y->function];
-        if (x->line != y->line || f->firstlineno != g->firstlineno || !fuzz_same_string(a, f->name, b, g->name) ||
-            !fuzz_same_string(a, f->filename, b, g->filename))
-            return false;
-        i = x->parent;
-        k = y->parent;
-    }
-    return i == k;
-}
-
 /* The stack of `in` that has the frames of a stack of `from`; NULL if there is none. */
 static inline const struct mprof_stack *fuzz_stack(const struct mprof_snapshot *in, const struct mprof_snapshot *from,
                                                    uint32_t stack)
 {
     uint32_t node = mprof_snapshot_stacks(from)[stack].node;
     for (uint32_t i = 0; i < mprof_snapshot_stack_count(in); i++)
-        if (fuzz_same_path(in, mprof_snapshot_stacks(in)[i].node, from, node))
+        if (same_path(in, mprof_snapshot_stacks(in)[i].node, from, node))
             return &mprof_snapshot_stacks(in)[i];
     return NULL;
 }
