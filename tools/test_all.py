@@ -224,12 +224,14 @@ def run_again(outcome: Outcome) -> None:
         return
     names = [name for of_column in tests.values() for name in of_column]
     if len(names) > MOST_AGAIN:
+        outcome.notes.append(f"failed: {', '.join(names[:MOST_AGAIN])} and {len(names) - MOST_AGAIN} more")
         return
     log = next(iter(bad.values())).log[: -len(".txt")] + "-again.txt"
     again = suites.run(place, names, log)
     outcome.seconds += again.seconds
     if not again.ok:
         print(f"{outcome.label}: FAILED again\n" + suites.failures(log), flush=True)
+        outcome.notes.append("failed, and again alone: " + ", ".join(suites.failed_tests(log)))
         return
     outcome.notes.append("alone they pass: " + ", ".join(names))
     outcome.result = "ok"
