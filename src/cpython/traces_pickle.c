@@ -49,12 +49,15 @@ static PyObject *bytes_of_stacks(const struct mprof_snapshot *snapshot)
     return bytes;
 }
 
+/* The arrays are laid out as the machine does; 64 bits are the rule. */
 static const char *byte_order(void)
 {
     const uint16_t one = 1;
     unsigned char first;
     memcpy(&first, &one, 1);
-    return first ? "little" : "big";
+    if (sizeof(size_t) == 8)
+        return first ? "little" : "big";
+    return first ? "32-bit little" : "32-bit big";
 }
 
 PyObject *mprof_traces_reduce(PyObject *self, PyObject *Py_UNUSED(unused))
@@ -154,6 +157,18 @@ static int restore_tree(struct restoring *to, const struct part *ends, const str
     return 0;
 }
 
+/* A number that sums and roots can be made of, and an int of those. */
+static bool is_figure(double value)
+{
+    return value >= 0 && value <= 1e60;
+}
+
+static bool are_figures(const struct mprof_figures *figures)
+{
+    return is_figure(figures->bytes) && is_figure(figures->blocks) && is_figure(figures->bytes_var) &&
+           is_figure(figures->blocks_var) && is_figure(figures->seen) && is_figure(figures->samples);
+}
+
 static int restore_stacks(struct restoring *to, const struct part *stacks, size_t node_count)
 {
     for (size_t i = 0; i < stacks->count; i++) {
@@ -161,6 +176,8 @@ static int restore_stacks(struct restoring *to, const struct part *stacks, size_
         item_at(stacks, i, sizeof state, &state);
         if (state.node >= node_count)
             return damaged("a stack without frames");
+        if (!are_figures(&state.alloc) || !are_figures(&state.peak))
+            return damaged("figures of a stack");
         struct mprof_stack stack = {
             .node = to->nodes[state.node],
             .total_frames = state.total_frames,
@@ -186,6 +203,8 @@ static int restore_blocks(struct restoring *to, const struct part *live, const s
             if ((entry.size & ~MPROF_LIVE_WIDE) >= blocks->count)
                 return damaged("a block without a record");
             item_at(blocks, entry.size & ~MPROF_LIVE_WIDE, sizeof block, &block);
+            if (!is_figure(block.blocks) || !is_figure(block.bytes) || !is_figure(block.rate))
+                return damaged("figures of a block");
             block.stack = to->stacks[entry.stack];
             status = mprof_builder_block(to->builder, &block);
         } else {
@@ -281,6 +300,10 @@ PyObject *mprof_traces_restore(PyObject *module, PyObject *arguments)
         return NULL;
     }
     memcpy(&meta, parts[0].bytes, sizeof meta);
+    if (!is_figure(meta.sample_rate)) {
+        damaged("sample rate");
+        return NULL;
+    }
     struct restoring to = {.builder = mprof_builder_new()};
     if (!to.builder)
         return PyErr_NoMemory();

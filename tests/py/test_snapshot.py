@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import struct
 import sys
 import tracemalloc
 from typing import Any, Iterator, List, Sequence, Tuple
@@ -464,6 +465,37 @@ def test_a_damaged_pickle_is_refused() -> None:
             traces.statistics("lineno", True)
             traces.rows("function")
     assert refused > 300
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), 1e300, -1.0])
+def test_a_pickle_with_a_number_that_is_none(number: float) -> None:
+    """In the place of any figure: refused, or what is computed of it is a number."""
+    mprofile.start(10, 100, seed=1)
+    try:
+        kept = [bytes(1000 + i) for i in range(100)]
+        sample = mprofile.take_snapshot()
+    finally:
+        mprofile.stop()
+    del kept
+    refused = 0
+    for snapshot in (mprofile.Snapshot(random_traces(7, 50), 5), sample):
+        state, comments = state_of(snapshot)
+        for part in range(2, 10):
+            if not isinstance(state[part], bytes):
+                continue
+            for offset in range(0, min(len(state[part]) - 7, 800), 8):
+                data = state[part][:offset] + struct.pack("d", number) + state[part][offset + 8 :]
+                try:
+                    traces = _core._restore_traces(state[:part] + (data,) + state[part + 1 :], comments)
+                except ValueError as error:
+                    assert "damaged snapshot" in str(error)
+                    refused += 1
+                else:
+                    list(traces)
+                    traces.statistics("traceback", False)
+                    traces.statistics("lineno", True)
+                    traces.rows("function")
+    assert refused > 50
 
 
 def test_a_pickle_of_another_format_or_machine() -> None:
