@@ -297,7 +297,7 @@ def test_summary_names_only_files_of_this_run(tmp_path: pathlib.Path) -> None:
     for name in ("h.1.pb.gz", "h.2.pb.gz", "h.99999999999999999999.pb.gz", "h.x.pb.gz", "h.3.pb", "other.4.pb.gz"):
         (tmp_path / name).write_text("")
     os.utime(str(tmp_path / "h.1.pb.gz"), (1000000000, 1000000000))
-    os.utime(str(tmp_path / "h.2.pb.gz"), (4000000000, 4000000000))  # not before the run, however late it begins
+    os.utime(str(tmp_path / "h.2.pb.gz"), (2147483647, 2147483647))  # not before the run, however late it begins
     done = subprocess.run(
         [sys.executable, "-m", "mprofile", "run", "-o", "h.pb.gz", "-c", "pass"],
         cwd=str(tmp_path),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Dict, List
 
 import pytest
@@ -46,7 +47,7 @@ def test_hazard_02_failing_realloc_of_a_huge_block_keeps_its_size() -> None:
     import _hazard_below as below
     import _hazard_mem as mem
 
-    huge = 2**31 + 5003
+    huge = min(2**31 + 5003, sys.maxsize - 5003)
     below.install(RAW)
     below.pretend(True)
     with recording():

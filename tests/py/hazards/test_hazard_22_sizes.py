@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from harness import MEM, OBJ, RAW, blocks, isolated, recording
 
+HALF = sys.maxsize + 1  # 2**63, or 2**31 where pointers have 32 bits
+WORD = 2 * HALF
+ROOT = 2 ** (WORD.bit_length() // 2)
 HUGE = [2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1, 2**32, 2**32 + 7, 2**40 + 3, 2**62, 2**63 - 1]
-BEYOND = [2**63, 2**63 + 1, 2**64 - 1]
+HUGE = [size for size in HUGE if size < HALF]
+BEYOND = [HALF, HALF + 1, WORD - 1]
 
 
 @pytest.mark.parametrize("rate", [0, 2, 2**40])
@@ -80,26 +86,27 @@ def test_hazard_22_calloc_that_overflows(domain: int, rate: int) -> None:
     from mprofile import _core
 
     below.install(domain)
-    overflows = ((2**32, 2**32), (2**63, 2), (2**64 - 1, 2**64 - 1), (2**33 + 1, 2**31))
+    overflows = ((ROOT, ROOT), (HALF, 2), (WORD - 1, WORD - 1), (2 * ROOT + 1, ROOT // 2))
     with recording(sample_rate=rate):
         live = _core._info()["live"]
         for count, size in overflows:
             assert mem.calloc(domain, count, size, direct=True) is None
             assert mem.calloc(domain, count, size) is None
-            assert blocks((count * size) % 2**64) == []
+            assert blocks((count * size) % WORD) == []
         assert rate != 0 or _core._info()["live"] <= live + 50  # nothing but objects of this function
         below.pretend(True)
         for count, size in overflows:  # an allocator that overlooks it: at least the size is not small
             kept = mem.calloc(domain, count, size, direct=True)
-            assert [block.size for block in blocks(2**64 - 1)] == [2**64 - 1]
+            assert [block.size for block in blocks(WORD - 1)] == [WORD - 1]
             mem.free(domain, kept)
         kept = mem.calloc(domain, 1001, 5)
         assert [block.size for block in blocks(5005)] == [5005]
         mem.free(domain, kept)
-        huge = mem.calloc(domain, 2**20, 2**13 + 1)
-        assert [block.size for block in blocks(2**33 + 2**20)] == [2**33 + 2**20]
+        each = min(2**13, ROOT // 2**6) + 1
+        huge = mem.calloc(domain, 2**20, each)
+        assert [block.size for block in blocks(2**20 * each)] == [2**20 * each]
         mem.free(domain, huge)
-        assert blocks(5005, 2**33 + 2**20) == []
+        assert blocks(5005, 2**20 * each) == []
 
 
 @pytest.mark.parametrize("rate", [0, 2, 512])
