@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from interpreters import probe
-from machine import ROOT, Failure, apt_install, must, own_mirror, say, twice
+from machine import ROOT, Failure, apt_install, must, own_mirror, say
+from private_apt import PrivateApt
 
 # Version: Debian's release to take the source from.
 SOURCES = {"3.13": "forky", "3.14": "sid", "3.15": "sid"}
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 STAMP = ".made-by-free-threaded"
 PROBE = "import ctypes, ssl, sys, zlib; print(sys._is_gil_enabled())"
 
@@ -82,8 +82,6 @@ def check_machine() -> None:
     for header, package in (("zlib.h", "zlib1g-dev"), ("openssl/ssl.h", "libssl-dev"), ("ffi.h", "libffi-dev")):
         if "gcc" in missing or not includes(header):
             missing.append(package)
-    if not KEYRING.exists():
-        missing.append("debian-archive-keyring")
     if missing:
         apt_install(missing)
 
@@ -94,32 +92,10 @@ def includes(header: str) -> bool:
 
 
 def fetch(directory: Path, version: str, mirror: str) -> Path:
-    """Downloads the source package and returns its .dsc. Settings of this machine's apt, but sources, lists and cache
-    of our own, so that it needs no root and changes nothing outside the directory."""
-    apt = directory / "apt"
-    downloads = directory / "downloads"
-    shutil.rmtree(str(downloads), ignore_errors=True)
-    for part in (apt / "state" / "lists" / "partial", apt / "cache" / "archives" / "partial", downloads):
-        part.mkdir(parents=True, exist_ok=True)
-    (apt / "sources.list").write_text(
-        "deb-src [signed-by={}] {} {} main\n".format(KEYRING, mirror, SOURCES[version]), encoding="utf-8"
-    )
-    settings = (
-        ("Dir::Etc::sourcelist", apt / "sources.list"),
-        ("Dir::Etc::sourceparts", "-"),
-        ("Dir::State", apt / "state"),
-        ("Dir::State::status", "/var/lib/dpkg/status"),
-        ("Dir::Cache", apt / "cache"),
-        ("APT::Sandbox::User", ""),  # all of it belongs to whoever runs this
-        ("Acquire::Check-Valid-Until", "false"),  # a mirror that lags behind is good enough
-        ("APT::Update::Error-Mode", "any"),  # one that is out of reach is not
-    )
-    (apt / "apt.conf").write_text("".join('{} "{}";\n'.format(*pair) for pair in settings), encoding="utf-8")
-    environment = {"APT_CONFIG": str(apt / "apt.conf")}
+    """Downloads the source package and returns its .dsc."""
+    apt = PrivateApt(directory, mirror, SOURCES[version], kind="deb-src")
     source = "python" + version
-    say("apt-get source {} of {}".format(source, SOURCES[version]))
-    twice(lambda: must(["apt-get", "-q", "update"], directory, environment))
-    twice(lambda: must(["apt-get", "-q", "--download-only", "source", source], downloads, environment))
+    downloads = apt.download("source", source)
     found = sorted(downloads.glob("*.dsc"))
     if len(found) != 1:
         raise Failure("apt-get source {} left {} .dsc files in {}".format(source, len(found), downloads))

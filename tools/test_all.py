@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import debian_sid
+import foreign_python
 import free_threaded
 import suites
 import test_arch
@@ -189,9 +190,13 @@ def run_suites(outcome: Outcome, place: suites.Place, chosen_suites: Dict[str, L
         outcome.fail(f"{failed} failed (see {log})")
         print(suites.failures(log), flush=True)
         return
+    run_columns(outcome, place, chosen_suites, directory)
+
+
+def run_columns(outcome: Outcome, place: suites.Place, chosen_suites: Dict[str, List[str]], directory: str) -> None:
     for column, arguments in chosen_suites.items():
         log = os.path.join(directory, column.replace("/", "-") + ".txt")
-        cell = suites.run(place, arguments, log, part=arguments == suites.PART)
+        cell = suites.run(place, arguments, log, part=column in COLUMNS and arguments != [column])
         outcome.cells[column] = cell
         if not cell.ok:
             outcome.result = "FAILED"
@@ -202,17 +207,32 @@ def run_suites(outcome: Outcome, place: suites.Place, chosen_suites: Dict[str, L
 
 def run_arch(architecture: test_arch.Architecture, directory: str, required: bool, jobs: int) -> Outcome:
     outcome = Outcome(architecture.name, architecture.what)
+    start = time.monotonic()
     result = test_arch.run_tests(architecture, directory, jobs)
-    outcome.seconds = result.seconds
     if result.result == "skipped":
         not_set_up(outcome, result.detail, required)
-        return outcome
-    if any(result.counts):
-        outcome.cells[C_TESTS] = suites.Cell(*result.counts, False, result.seconds, result.log)
-    if result.result == "FAILED":
-        outcome.fail(result.detail)
-        print(f"{outcome.label}: FAILED\n" + suites.failures(result.log, most=60), flush=True)
+    else:
+        if any(result.counts):
+            outcome.cells[C_TESTS] = suites.Cell(*result.counts, False, result.seconds, result.log)
+        if result.result == "FAILED":
+            outcome.fail(result.detail)
+            print(f"{outcome.label}: FAILED\n" + suites.failures(result.log, most=60), flush=True)
+        if architecture.name in foreign_python.FOREIGN:
+            run_foreign(outcome, architecture.name, directory, required)
+    outcome.seconds = time.monotonic() - start
     return outcome
+
+
+def run_foreign(outcome: Outcome, name: str, directory: str, required: bool) -> None:
+    """The extension and the package, with a CPython of that architecture."""
+    try:
+        place = foreign_python.make_place(name, Path(directory))
+    except Failure as failure:
+        outcome.notes.append("no CPython can be set up: " + str(failure))
+        outcome.result = "FAILED" if required else outcome.result
+        return
+    outcome.place = place
+    run_columns(outcome, place, foreign_python.FOREIGN[name].suites, directory)
 
 
 def run_again(outcome: Outcome) -> None:
@@ -251,7 +271,7 @@ def table(outcomes: List[Outcome]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     lines += ["", "passed/failed/skipped and the suite's seconds; the row's seconds are with its set-up"]
     if any(cell.part for outcome in outcomes for cell in outcome.cells.values()):
-        lines.append("* a part: " + " ".join(suites.PART))
+        lines.append("* a part of it, see docs/platforms.md")
     for outcome in outcomes:
         lines += [f"{outcome.label}: {note}" for note in outcome.notes]
     return "\n".join(lines)
