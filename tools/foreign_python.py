@@ -48,7 +48,11 @@ FOREIGN = {
     "i686": Foreign("i386", "i386-linux-gnu", "lib/i386-linux-gnu/ld-linux.so.2", "", {
         name: [name] for name in ("tests/py", "tests/cpython")
     }),
-    "aarch64": Foreign("arm64", "aarch64-linux-gnu", "", "qemu-aarch64", {"tests/py": SMOKE}),
+    "aarch64": Foreign("arm64", "aarch64-linux-gnu", "", "qemu-aarch64", {
+        "tests/py": SMOKE, "tests/cpython": ["tests/cpython"]
+    }),
+    "armhf": Foreign("armhf", "arm-linux-gnueabihf", "", "qemu-arm", {"tests/py": SMOKE}),
+    "s390x": Foreign("s390x", "s390x-linux-gnu", "", "qemu-s390x", {"tests/py": SMOKE}),
 }  # fmt: skip
 
 ASK = """
