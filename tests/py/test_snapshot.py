@@ -439,12 +439,26 @@ def state_of(snapshot: mprofile.Snapshot) -> Tuple[Any, Any]:
     return snapshot.traces._traces.__reduce__()[1]  # type: ignore[index,misc]
 
 
+def refused(state: Any, comments: Any) -> bool:
+    """Else there is a snapshot, and all can be asked of it."""
+    try:
+        traces = _core._restore_traces(state, comments)
+    except ValueError as error:
+        assert "damaged snapshot" in str(error)
+        return True
+    list(traces)
+    traces.statistics("traceback", False)
+    traces.statistics("lineno", True)
+    traces.rows("function")
+    return False
+
+
 def test_a_damaged_pickle_is_refused() -> None:
     """Each part of the state shortened or overwritten, at random: an error or another snapshot, never a crash."""
     snapshot = mprofile.Snapshot(random_traces(7, 50), 5)
     state, comments = state_of(snapshot)
     rng = random.Random(1)
-    refused = 0
+    count = 0
     for _ in range(3000):
         part = rng.randrange(2, 10)
         data = bytearray(state[part])
@@ -453,18 +467,8 @@ def test_a_damaged_pickle_is_refused() -> None:
         for _ in range(rng.randrange(3)):
             if data:
                 data[rng.randrange(len(data))] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
-        damaged = state[:part] + (bytes(data),) + state[part + 1 :]
-        try:
-            traces = _core._restore_traces(damaged, comments)
-        except ValueError as error:
-            assert "damaged snapshot" in str(error)
-            refused += 1
-        else:
-            list(traces)
-            traces.statistics("traceback", False)
-            traces.statistics("lineno", True)
-            traces.rows("function")
-    assert refused > 300
+        count += refused(state[:part] + (bytes(data),) + state[part + 1 :], comments)
+    assert count > 300
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), 1e300, -1.0])
@@ -477,7 +481,7 @@ def test_a_pickle_with_a_number_that_is_none(number: float) -> None:
     finally:
         mprofile.stop()
     del kept
-    refused = 0
+    count = 0
     for snapshot in (mprofile.Snapshot(random_traces(7, 50), 5), sample):
         state, comments = state_of(snapshot)
         for part in range(2, 10):
@@ -485,17 +489,8 @@ def test_a_pickle_with_a_number_that_is_none(number: float) -> None:
                 continue
             for offset in range(0, min(len(state[part]) - 7, 800), 8):
                 data = state[part][:offset] + struct.pack("d", number) + state[part][offset + 8 :]
-                try:
-                    traces = _core._restore_traces(state[:part] + (data,) + state[part + 1 :], comments)
-                except ValueError as error:
-                    assert "damaged snapshot" in str(error)
-                    refused += 1
-                else:
-                    list(traces)
-                    traces.statistics("traceback", False)
-                    traces.statistics("lineno", True)
-                    traces.rows("function")
-    assert refused > 50
+                count += refused(state[:part] + (data,) + state[part + 1 :], comments)
+    assert count > 50
 
 
 def test_a_pickle_of_another_format_or_machine() -> None:
