@@ -2,6 +2,7 @@
 """CPython without a GIL (a free-threaded build, PEP 703), built from Debian's source.
 
     python3 tools/free_threaded.py 3.13                     build 3.13t if it is missing, and print its path
+    python3 tools/free_threaded.py 3.14 --source Python-3.14.4.tar.xz      from a source that is here already
 
 Debian packages no free-threaded interpreter, but it has the source: this fetches it with apt-get, unpacks it without
 Debian's patches, configures it with --disable-gil, and installs it under build/free-threaded. That takes a few minutes,
@@ -37,7 +38,8 @@ PROBE = "import ctypes, ssl, sys, zlib; print(sys._is_gil_enabled())"
 def main(argv: Optional[Sequence[str]] = None) -> int:
     options = parse(argv)
     try:
-        print(make_interpreter(options.dir.resolve() / options.version, options.version, options.mirror))
+        directory = options.dir.resolve() / options.version
+        print(make_interpreter(directory, options.version, options.mirror, options.source))
     except Failure as failure:
         print("free_threaded: {}".format(failure), file=sys.stderr)
         return 2
@@ -51,19 +53,28 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     add("version", choices=list(SOURCES))
     add("--dir", type=Path, default=directory, help="where all this is kept (default: build/free-threaded)")
     add("--mirror", help="Debian archive to use (default: the one in apt's own sources)")
+    add("--source", type=Path, metavar="ARCHIVE", help="CPython's source as a tar archive, instead of Debian's")
     return parser.parse_args(argv)
 
 
-def make_interpreter(directory: Path, version: str, mirror: Optional[str] = None) -> str:
+def make_interpreter(
+    directory: Path, version: str, mirror: Optional[str] = None, archive: Optional[Path] = None
+) -> str:  # fmt: skip
     """Builds what is missing. An interrupted build has no stamp and is made again."""
     prefix = directory / "python"
     stamp = prefix / STAMP
     interpreter = str(prefix / "bin" / "python{}t".format(version))
     if not stamp.exists():
         check_machine()
-        if directory.exists() and any(directory.iterdir()) and not (directory / "apt").exists():
+        ours = [directory / name for name in ("apt", "source")]
+        if directory.exists() and any(directory.iterdir()) and not any(path.exists() for path in ours):
             raise Failure("{} is neither empty nor a directory of this tool: remove it".format(directory))
-        source = unpack(directory, fetch(directory, version, mirror or own_mirror()))
+        source = directory / "source"
+        shutil.rmtree(str(source), ignore_errors=True)
+        if archive:
+            unpack_archive(archive.resolve(), source)
+        else:
+            unpack(fetch(directory, version, mirror or own_mirror()), source)
         shutil.rmtree(str(prefix), ignore_errors=True)
         build(source, prefix)
     facts = probe(interpreter)
@@ -102,12 +113,16 @@ def fetch(directory: Path, version: str, mirror: str) -> Path:
     return found[0]
 
 
-def unpack(directory: Path, description: Path) -> Path:
+def unpack(description: Path, source: Path) -> None:
     """The source without Debian's patches: those move modules to places that only Debian's packages fill."""
-    source = directory / "source"
-    shutil.rmtree(str(source), ignore_errors=True)
-    must(["dpkg-source", "--skip-patches", "--no-check", "-x", str(description), str(source)], directory)
-    return source
+    must(["dpkg-source", "--skip-patches", "--no-check", "-x", str(description), str(source)], source.parent)
+
+
+def unpack_archive(archive: Path, source: Path) -> None:
+    source.mkdir(parents=True)
+    must(["tar", "-x", "-f", str(archive), "-C", str(source), "--strip-components=1"])
+    if not (source / "configure").exists():
+        raise Failure("{} has no configure in its first directory: is it CPython's source?".format(archive))
 
 
 def build(source: Path, prefix: Path) -> None:
