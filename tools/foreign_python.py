@@ -7,7 +7,7 @@ Debian's packages for it are downloaded and unpacked into a directory, and nothi
 nor a chroot. The environment's bin/python is a script that gives the interpreter to its own loader, where this
 machine's processor runs it (i686), or to QEMU's user emulation. Whatever starts sys.executable starts the script, so
 tests may start processes. pip of this machine puts the tests' modules there, and meson builds the project with the
-cross compiler of tools/test_arch.py, as do the tests that compile something: Debian's interpreters name it as theirs.
+cross compiler of tools/test_arch.py. Tests that compile something find it, too: as the environment's cc.
 
 `make test-all` runs the tests there, in its rows of architectures.
 """
@@ -29,8 +29,8 @@ from private_apt import PrivateApt
 RELEASE = "bookworm"
 VERSION = "3.11"
 PACKAGES = ("python{}", "libpython{}-dev", "libpython{}-testsuite")
-# Of the tests' modules those that are Python alone, and what the project itself depends on.
-MODULES = ("pytest", "hypothesis", "rich")
+# Of the tests' modules those that are Python alone.
+MODULES = ("pytest", "hypothesis")
 STAMP = ".made-by-foreign-python"
 
 
@@ -43,7 +43,9 @@ class Foreign(NamedTuple):
 
 
 # Under emulation a test takes ten times as long: what reads frames and allocators, and what makes files of it.
-SMOKE = [f"tests/py/test_{name}.py" for name in ("api", "code_objects", "frames", "selftest", "snapshot")]
+SMOKE = [
+    f"tests/py/test_{name}.py" for name in ("api", "code_objects", "frames", "selftest", "snapshot", "snapshot_pickle")
+]
 FOREIGN = {
     "i686": Foreign("i386", "i386-linux-gnu", "lib/i386-linux-gnu/ld-linux.so.2", "", {
         name: [name] for name in ("tests/py", "tests/cpython")
@@ -66,7 +68,7 @@ exec {} "$@"
 SCRIPT = """\
 #!{}
 import sys
-from {} import {} as main
+from {} import main
 sys.exit(main())
 """
 
@@ -91,11 +93,11 @@ def make_place(name: str, directory: Path) -> suites.Place:
     directory = directory.resolve()
     root, venv = directory / "root", directory / "venv"
     unpack(foreign, root, directory)
-    python = make_environment(foreign, root, venv)
+    architecture = {one.name: one for one in test_arch.ARCHITECTURES}[name]
+    python = make_environment(foreign, architecture.compiler, root, venv)
     said = must([str(python), "-c", ASK]).split()
     if said[:2] != [str(python), foreign.triple]:
         raise Failure("{} says that it is {}".format(python, " ".join(said)))
-    architecture = {one.name: one for one in test_arch.ARCHITECTURES}[name]
     package = directory / "package"
     build(architecture, package, python, said[2])
     return suites.Place(str(python), str(venv), str(package), complete=False)
@@ -130,7 +132,7 @@ def unpack(foreign: Foreign, root: Path, directory: Path) -> None:
     stamp.touch()
 
 
-def make_environment(foreign: Foreign, root: Path, venv: Path) -> Path:
+def make_environment(foreign: Foreign, compiler: str, root: Path, venv: Path) -> Path:
     """The path of its python. One that is complete is kept."""
     python = venv / "bin" / "python"
     site = venv / "lib" / ("python" + VERSION) / "site-packages"
@@ -148,22 +150,17 @@ def make_environment(foreign: Foreign, root: Path, venv: Path) -> Path:
         command = [foreign.emulator, "-L", str(root), "-0", '"$0"', real]
     write_script(python, WRAPPER.format(" ".join(command)))
     (python.parent / "python3").symlink_to("python")
+    write_script(python.parent / "cc", WRAPPER.format(compiler))
     (venv / "pyvenv.cfg").write_text("home = {}\n".format(root / "usr" / "bin"), encoding="utf-8")
     say("pip install of the tests' modules for {}".format(foreign.debian))
+    every = suites.requirements(str(ROOT / "tools" / "requirements-test.txt"))
     must([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(site),
           "--python-version", VERSION, "--only-binary", ":all:", "--platform", "any", "--implementation", "py",
-          "--abi", "none", *wanted()])  # fmt: skip
-    for name, module, function in (("pytest", "pytest", "main"), ("mprofile", "mprofile.cli", "main")):
-        write_script(python.parent / name, SCRIPT.format(python, module, function))
+          "--abi", "none", "rich", *(one for one in every if one.startswith(MODULES))])  # fmt: skip
+    for name, module in (("pytest", "pytest"), ("mprofile", "mprofile.cli")):
+        write_script(python.parent / name, SCRIPT.format(python, module))
     stamp.touch()
     return python
-
-
-def wanted() -> List[str]:
-    """The requirements of those modules, with their versions."""
-    lines = suites.requirements(str(ROOT / "tools" / "requirements-test.txt"))
-    found = [line for line in lines if line.partition(">")[0] in MODULES]
-    return found + [name for name in MODULES if name not in {line.partition(">")[0] for line in found}]
 
 
 def write_script(path: Path, text: str) -> None:

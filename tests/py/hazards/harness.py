@@ -52,11 +52,10 @@ class NoCompiler(Exception):
 
 
 def compiler() -> List[str]:
-    """That of the interpreter comes before cc, which may be for another architecture."""
-    for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"):
+    for command in (os.environ.get("CC"), "cc", "gcc", "clang"):
         words = shlex.split(command or "")
         if words and shutil.which(words[0]) is not None:
-            return words[:1] if command != os.environ.get("CC") else words
+            return words
     raise NoCompiler("no C compiler: set CC, or install cc, gcc or clang")
 
 
