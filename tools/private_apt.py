@@ -30,12 +30,16 @@ class PrivateApt:
         for part in (apt / "state" / "lists" / "partial", self.downloads / "partial"):
             part.mkdir(parents=True, exist_ok=True)
         (apt / "cache").mkdir(exist_ok=True)
+        status = Path("/var/lib/dpkg/status")
+        if architecture:
+            status = apt / "nothing-installed"
+            status.touch()
         (apt / "sources.list").write_text(f"{kind} [signed-by={KEYRING}] {mirror} {release} main\n", encoding="utf-8")
         settings: List[Tuple[str, object]] = [
             ("Dir::Etc::sourcelist", apt / "sources.list"),
             ("Dir::Etc::sourceparts", "-"),
             ("Dir::State", apt / "state"),
-            ("Dir::State::status", "/var/lib/dpkg/status"),
+            ("Dir::State::status", status),
             ("Dir::Cache", apt / "cache"),
             ("Dir::Cache::archives", self.downloads),
             ("APT::Sandbox::User", ""),  # all of it belongs to whoever runs this
@@ -43,12 +47,7 @@ class PrivateApt:
             ("APT::Update::Error-Mode", "any"),  # one that is out of reach is not
         ]
         if architecture:
-            (apt / "nothing-installed").touch()
-            settings += [
-                ("Dir::State::status", apt / "nothing-installed"),
-                ("APT::Architecture", architecture),
-                ("APT::Architectures", architecture),
-            ]
+            settings += [("APT::Architecture", architecture), ("APT::Architectures", architecture)]
         (apt / "apt.conf").write_text("".join(f'{name} "{value}";\n' for name, value in settings), encoding="utf-8")
         self.environment = {"APT_CONFIG": str(apt / "apt.conf")}
 
