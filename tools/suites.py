@@ -21,7 +21,8 @@ COLUMNS = ("tests/py", "tests/cpython", "tests/integration")
 PART = [
     "tests/py/hazards",
     *(f"tests/py/test_{name}.py" for name in ("api", "code_objects", "frames", "free_threading")),
-    *(f"tests/py/test_{name}.py" for name in ("recording", "recording_processes", "selftest", "snapshot")),
+    *(f"tests/py/test_{name}.py" for name in ("recording", "recording_processes", "selftest")),
+    *(f"tests/py/test_{name}.py" for name in ("snapshot", "snapshot_pickle")),
 ]
 FAST = {"tests/py": PART, "tests/cpython": ["tests/cpython"]}
 ALL = {name: [name] for name in COLUMNS}
