@@ -7,6 +7,8 @@
 #             PYTEST_ARGS in the environment chooses tests
 #   thread    C tests with TSan
 #   memcheck  C tests under valgrind
+#   helgrind  C tests with threads under valgrind's helgrind, which is told of atomic instructions
+#             (tests/c/helgrind_atomics.h)
 set -eu
 build=$1
 
@@ -71,6 +73,15 @@ if command -v valgrind >/dev/null; then
         meson setup "$build/memcheck" -Dpython=false -Doptimization=1 -Ddebug=true
     meson test -C "$build/memcheck" --suite c --print-errorlogs --timeout-multiplier 20 \
         --wrapper 'valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite'
+
+    echo "== C tests with threads, helgrind"
+    [ -f "$build/helgrind/build.ninja" ] ||
+        meson setup "$build/helgrind" -Dpython=false -Doptimization=1 -Ddebug=true \
+            "-Dc_args=-include $PWD/tests/c/helgrind_atomics.h"
+    # Not those of forks: in a child helgrind takes the parent's threads for running. Fair: or one thread runs for seconds.
+    meson test -C "$build/helgrind" --print-errorlogs --timeout-multiplier 20 \
+        --wrapper 'valgrind --quiet --tool=helgrind --fair-sched=yes --error-exitcode=99' \
+        lock os publisher publisher_faults recorder recorder_favour recorder_threads
 else
     missing valgrind
 fi

@@ -2,6 +2,7 @@
 /* sanitizer.h -- under which checker or emulator a test runs, and what the thread sanitizer does not know of.
  *
  * WHAT    MPROF_TESTS_ASAN and MPROF_TESTS_TSAN are 0 or 1; running_on_valgrind() says whether valgrind runs the test,
+ *         MPROF_TESTS_HELGRIND is 1 in the build for valgrind's helgrind (helgrind_atomics.h);
  *         running_emulated() whether a user-mode emulator of another processor does, which says so in the environment
  *         (tools/test_arch.py). Such an emulator has memory of its own in the process, so what the system says of the
  *         process's memory and its limit is not about the test.
@@ -33,6 +34,10 @@
 #else
 #define MPROF_TESTS_TSAN 0
 #endif
+#endif
+
+#ifndef MPROF_TESTS_HELGRIND
+#define MPROF_TESTS_HELGRIND 0
 #endif
 
 /* Valgrind preloads its replacement of malloc. */

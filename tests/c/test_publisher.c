@@ -294,6 +294,10 @@ static void test_storm(void)
         skip(2, "the emulator itself ends with an assertion when a program of several threads forks often");
         return;
     }
+    if (MPROF_TESTS_HELGRIND) {
+        skip(2, "helgrind takes a parent's threads for running in the child, and is too slow for so many samples");
+        return;
+    }
     fake_start(1000, 8, 1, 0);
     for (uintptr_t i = 0; i < WORKERS; i++)
         pthread_create(&threads[i], NULL, churn, (void *)i);
