@@ -148,13 +148,13 @@ analyze: $(TOOLS) ## static analysis of src/: gcc -fanalyzer, clang-tidy
 format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 
-sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan and valgrind (C tests)
+sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan, memcheck and helgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
 
 coverage: $(PACKAGE) $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Python tests take
 	sh tools/coverage.sh $(BUILD) $(LEAST_COVERAGE)
 
-fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang)
+fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang and its runtime)
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
 
 test-all: $(TOOLS) ## tests with every CPython and architecture there can be, set up where missing (ONLY='3.11 sid arch')

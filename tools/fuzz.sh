@@ -3,14 +3,22 @@
 # Fuzzes the core with clang's libFuzzer. Arguments: the build directory, the seconds that all fuzzers share, and which
 # of them to run (all of tests/fuzz, if none is named). Each starts from its inputs in tests/fuzz/corpus, and from what
 # it found in earlier runs, which is in the build directory. An input that fails stays in BUILD/fuzz/failed.
+# With --check alone, it tells whether clang can build fuzzers here.
 set -eu
-build=$1
-seconds=$2
-shift 2
 if ! command -v clang >/dev/null; then
     echo "fuzz: clang is missing" >&2
     exit 1
 fi
+if ! printf 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }\n' |
+    clang -fsanitize=fuzzer,address,undefined -x c -o /dev/null - 2>/dev/null; then
+    echo "fuzz: clang links no libFuzzer and sanitizers: its runtime is missing" \
+        "(Debian: libclang-rt-$(clang -dumpversion | cut -d . -f 1)-dev)" >&2
+    exit 1
+fi
+[ "$1" != --check ] || exit 0
+build=$1
+seconds=$2
+shift 2
 if [ $# -eq 0 ]; then
     for source in tests/fuzz/fuzz_*.c; do
         name=${source#tests/fuzz/fuzz_}

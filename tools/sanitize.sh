@@ -78,7 +78,8 @@ if command -v valgrind >/dev/null; then
     [ -f "$build/helgrind/build.ninja" ] ||
         meson setup "$build/helgrind" -Dpython=false -Doptimization=1 -Ddebug=true \
             "-Dc_args=-include $PWD/tests/c/helgrind_atomics.h"
-    # Not those of forks: in a child helgrind takes the parent's threads for running. Fair: or one thread runs for seconds.
+    # Not those of forks: in a child helgrind takes the parent's threads for running. With a fair schedule it takes 75 s
+    # where it took 109 to 200.
     meson test -C "$build/helgrind" --print-errorlogs --timeout-multiplier 20 \
         --wrapper 'valgrind --quiet --tool=helgrind --fair-sched=yes --error-exitcode=99' \
         lock os publisher publisher_faults recorder recorder_favour recorder_threads
