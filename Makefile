@@ -36,7 +36,7 @@ C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize coverage fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize tsan-python coverage fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -150,6 +150,9 @@ format: $(LINTERS) ## apply clang-format to the C files
 
 sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan, memcheck and helgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
+
+tsan-python: $(TOOLS) ## programs of many threads under TSan, with a CPython that has it and no GIL (ten minutes once)
+	sh tools/tsan_python.sh $(BUILD)
 
 coverage: $(PACKAGE) $(TESTERS) $(COVERAGE) ## lines and branches of src/ that the C and Python tests take
 	sh tools/coverage.sh $(BUILD) $(LEAST_COVERAGE)

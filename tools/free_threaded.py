@@ -3,6 +3,7 @@
 
     python3 tools/free_threaded.py 3.13                     build 3.13t if it is missing, and print its path
     python3 tools/free_threaded.py 3.14 --source Python-3.14.4.tar.xz      from a source that is here already
+    python3 tools/free_threaded.py 3.13 --thread-sanitizer  another, built by clang with TSan (tools/tsan_python.sh)
 
 Debian packages no free-threaded interpreter, but it has the source: this fetches it with apt-get, unpacks it without
 Debian's patches, configures it with --disable-gil, and installs it under build/free-threaded. That takes a few minutes,
@@ -38,8 +39,11 @@ PROBE = "import ctypes, ssl, sys, zlib; print(sys._is_gil_enabled())"
 def main(argv: Optional[Sequence[str]] = None) -> int:
     options = parse(argv)
     try:
-        directory = options.dir.resolve() / options.version
-        print(make_interpreter(directory, options.version, options.mirror, options.source))
+        name = options.version + ("-tsan" if options.thread_sanitizer else "")
+        directory = options.dir.resolve() / name
+        print(
+            make_interpreter(directory, options.version, options.mirror, options.source, options.thread_sanitizer)
+        )  # fmt: skip
     except Failure as failure:
         print("free_threaded: {}".format(failure), file=sys.stderr)
         return 2
@@ -54,18 +58,23 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     add("--dir", type=Path, default=directory, help="where all this is kept (default: build/free-threaded)")
     add("--mirror", help="Debian archive to use (default: the one in apt's own sources)")
     add("--source", type=Path, metavar="ARCHIVE", help="CPython's source as a tar archive, instead of Debian's")
+    add("--thread-sanitizer", action="store_true", help="an interpreter with clang's thread sanitizer in it")
     return parser.parse_args(argv)
 
 
 def make_interpreter(
-    directory: Path, version: str, mirror: Optional[str] = None, archive: Optional[Path] = None
-) -> str:  # fmt: skip
+    directory: Path,
+    version: str,
+    mirror: Optional[str] = None,
+    archive: Optional[Path] = None,
+    thread_sanitizer: bool = False,
+) -> str:
     """Builds what is missing. An interrupted build has no stamp and is made again."""
     prefix = directory / "python"
     stamp = prefix / STAMP
     interpreter = str(prefix / "bin" / "python{}t".format(version))
     if not stamp.exists():
-        check_machine()
+        check_machine(thread_sanitizer)
         ours = [directory / name for name in ("apt", "source")]
         if directory.exists() and any(directory.iterdir()) and not any(path.exists() for path in ours):
             raise Failure("{} is neither empty nor a directory of this tool: remove it".format(directory))
@@ -76,7 +85,7 @@ def make_interpreter(
         else:
             unpack(fetch(directory, version, mirror or own_mirror()), source)
         shutil.rmtree(str(prefix), ignore_errors=True)
-        build(source, prefix)
+        build(source, prefix, thread_sanitizer)
     facts = probe(interpreter)
     if not facts:
         raise Failure("{} does not work after make install".format(interpreter))
@@ -87,8 +96,10 @@ def make_interpreter(
     return interpreter
 
 
-def check_machine() -> None:
-    tools = (("dpkg-source", "dpkg-dev"), ("make", "make"), ("cc", "gcc"))
+def check_machine(thread_sanitizer: bool = False) -> None:
+    tools = [("dpkg-source", "dpkg-dev"), ("make", "make"), ("cc", "gcc")]
+    if thread_sanitizer:
+        tools.append(("clang", "clang"))
     missing = [package for tool, package in tools if shutil.which(tool) is None]
     for header, package in (("zlib.h", "zlib1g-dev"), ("openssl/ssl.h", "libssl-dev"), ("ffi.h", "libffi-dev")):
         if "gcc" in missing or not includes(header):
@@ -125,21 +136,31 @@ def unpack_archive(archive: Path, source: Path) -> None:
         raise Failure("{} has no configure in its first directory: is it CPython's source?".format(archive))
 
 
-def build(source: Path, prefix: Path) -> None:
+def build(source: Path, prefix: Path, thread_sanitizer: bool = False) -> None:
     """No optimisation by profile: it takes many times longer, and these are tests."""
+    configure = ["./configure", "--disable-gil", "--prefix={}".format(prefix), "--without-ensurepip"]
+    environment = dict(os.environ)
+    if thread_sanitizer:
+        configure += ["--with-thread-sanitizer", "CC=clang"]
+        environment["TSAN_OPTIONS"] = "report_bugs=0"  # what make runs is CPython alone
     log = source.parent / "build.log"
     start = time.monotonic()
     say("configure and make: a few minutes, see {}".format(log))
     with open(str(log), "w", encoding="utf-8") as output:
         for command in (
-            ["./configure", "--disable-gil", "--prefix={}".format(prefix), "--without-ensurepip"],
+            configure,
             ["make", "-j{}".format(os.cpu_count() or 1)],
             ["make", "install", "COMPILEALL_OPTS=-l"],  # not the whole standard library, each file three times
         ):
             output.write("$ {}\n".format(" ".join(command)))
             output.flush()
             done = subprocess.call(
-                command, cwd=str(source), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                command,
+                cwd=str(source),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
             if done != 0:
                 raise Failure("{} failed ({}): see {}".format(" ".join(command), done, log))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* compiler.h -- what the compiler is told beyond plain C11.
  *
- * WHAT    Branch hints, attributes and the assertion. The only place that names compiler extensions,
- *         but for the thread-local model in sampler.h.
+ * WHAT    Branch hints, attributes, the assertion, and what the processor promises. The only place that names
+ *         compiler extensions, but for the thread-local model in sampler.h.
  * WHY     gcc and clang agree on all of these; one header keeps the rest of the tree standard C.
  * LOCKS   none.
  * MEMORY  none. */
@@ -27,6 +27,13 @@
 #define MPROF_COLD __attribute__((noinline, cold))
 #define MPROF_INLINE static inline __attribute__((always_inline))
 #define MPROF_PREFETCH_WRITE(address) __builtin_prefetch((address), 1, 3)
+
+/* Whether no load overtakes an earlier one of its thread, nor a store an earlier store. */
+#if defined(__x86_64__) || defined(__i386__)
+#define MPROF_IN_ORDER 1
+#else
+#define MPROF_IN_ORDER 0
+#endif
 
 /* Cheap check, kept out of release builds (NDEBUG). */
 #define mprof_assert(condition) assert(condition)

@@ -17,6 +17,9 @@
  *     first, below[i]       written once, before a function that reads them is installed.
  *     base_of[domain]       one pointer, atomic; what it has pointed to stays what it was.
  *     the others            prepare, install and remove only: the module's lock.
+ * PyMem_SetAllocator has no barrier, so a thread could meet a new function and still see the words above as they were,
+ * where the processor reorders. Between the two, install makes every thread pass a barrier there. (The thread sanitizer
+ * does not know of it, and calls the reads of `first` a race.)
  * A hook that finds the old ones while start or stop is at work passes its request on unrecorded, or reports it to a
  * recorder that is not active; its block is in the right hands in any case.
  *
@@ -32,6 +35,7 @@
 #include "compat.h"
 
 #include "base/compiler.h"
+#include "base/os.h"
 #include "core/recorder.h"
 
 #include <stddef.h>
@@ -50,10 +54,12 @@ static const PyMemAllocatorEx *base_of[DOMAINS];
  * sampled functions load its words straight from here. */
 static PyMemAllocatorEx first[DOMAINS];
 static bool left_in_chain[DOMAINS];
+/* `first` or `base_of` has changed since other threads were made to see it. */
+static bool unseen;
 
 MPROF_INLINE const PyMemAllocatorEx *base(PyMemAllocatorDomain domain)
 {
-    return __atomic_load_n(&base_of[domain], __ATOMIC_RELAXED);
+    return __atomic_load_n(&base_of[domain], __ATOMIC_ACQUIRE); /* what it points to was written before it */
 }
 
 enum kind { MALLOC, CALLOC, REALLOC };
@@ -335,6 +341,7 @@ int mprof_hooks_prepare(void)
         const PyMemAllocatorEx *kept = keep(&current);
         if (!kept)
             return -1;
+        unseen |= base_of[i] != kept; /* `first` is written with the first of these */
         __atomic_store_n(&base_of[i], kept, __ATOMIC_RELEASE);
         if (!first[i].malloc)
             first[i] = current;
@@ -345,6 +352,9 @@ int mprof_hooks_prepare(void)
 void mprof_hooks_install(bool exact)
 {
     __atomic_thread_fence(__ATOMIC_RELEASE); /* what our functions read comes before the functions */
+    if (!MPROF_IN_ORDER && unseen && !mprof_os_prepare_barrier())
+        (void)mprof_os_barrier();
+    unseen = false;
     for (int i = 0; i < DOMAINS; i++) {
         PyMemAllocatorDomain domain = (PyMemAllocatorDomain)i;
         PyMemAllocatorEx ours;
