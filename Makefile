@@ -148,7 +148,7 @@ analyze: $(TOOLS) ## static analysis of src/: gcc -fanalyzer, clang-tidy
 format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 
-sanitize: $(PACKAGE) $(TESTERS) ## ASan and UBSan (C and Python tests), TSan, memcheck and helgrind (C tests)
+sanitize: $(PACKAGE) $(TESTERS) ## ASan, UBSan and memcheck (C and Python tests), TSan and helgrind (C tests)
 	sh tools/sanitize.sh $(BUILD)
 
 tsan-python: $(TOOLS) ## programs of many threads under TSan, with a CPython that has it and no GIL (ten minutes once)

@@ -6,7 +6,8 @@
 #             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end.
 #             PYTEST_ARGS in the environment chooses tests
 #   thread    C tests with TSan
-#   memcheck  C tests under valgrind
+#   memcheck  C tests under valgrind; Python tests of the API and of reading frames, with the C library's malloc below, so
+#             that valgrind sees each block
 #   helgrind  C tests with threads under valgrind's helgrind, which is told of atomic instructions
 #             (tests/c/helgrind_atomics.h)
 set -eu
@@ -20,6 +21,16 @@ missing() {
 can_link() {
     printf 'int main(void) { return 0; }\n' >"$build/probe.c"
     ${CC:-cc} "-fsanitize=$1" -o "$build/probe" "$build/probe.c" 2>/dev/null
+}
+
+# The package, with assertions. Arguments: where to, the build directory, and what else pip passes on.
+install_to() {
+    to=$1
+    package=$2
+    shift 2
+    rm -rf "$to"
+    python -m pip install -q --no-build-isolation --no-deps --target "$to" -Cbuild-dir="$package" \
+        -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true -Csetup-args=-Db_ndebug=false "$@" .
 }
 
 mkdir -p "$build"
@@ -45,10 +56,8 @@ if can_link address,undefined; then
     for host in forking_server greenlet numpy threads; do
         hosts="$hosts tests/integration/test_$host.py"
     done
-    rm -rf "$build/asan-site"
-    python -m pip install -q --no-build-isolation --no-deps --target "$build/asan-site" \
-        -Cbuild-dir="$build/asan-package" -Csetup-args=-Db_sanitize=address,undefined -Csetup-args=-Db_lundef=false \
-        -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true -Csetup-args=-Db_ndebug=false .
+    install_to "$build/asan-site" "$build/asan-package" -Csetup-args=-Db_sanitize=address,undefined \
+        -Csetup-args=-Db_lundef=false
     # libstdc++ too: libasan looks for its functions once, before greenlet brings it in.
     PYTHONPATH="$PWD/$build/asan-site" TESTS_SANITIZED=1 \
         LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libstdc++.so.6)" \
@@ -73,6 +82,12 @@ if command -v valgrind >/dev/null; then
         meson setup "$build/memcheck" -Dpython=false -Doptimization=1 -Ddebug=true
     meson test -C "$build/memcheck" --suite c --print-errorlogs --timeout-multiplier 20 \
         --wrapper 'valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite'
+
+    echo "== Python tests, valgrind"
+    install_to "$build/memcheck-site" "$build/memcheck-package"
+    PYTHONPATH="$PWD/$build/memcheck-site" PYTHONMALLOC=malloc \
+        valgrind --quiet --error-exitcode=99 --num-callers=20 --suppressions=tests/valgrind.supp \
+        "$(command -v python)" "$(command -v pytest)" -p no:cacheprovider tests/py/test_api.py tests/py/test_frames.py
 
     echo "== C tests with threads, helgrind"
     [ -f "$build/helgrind/build.ninja" ] ||

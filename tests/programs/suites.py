@@ -97,6 +97,16 @@ def package(name: str, *words: str, timeout: float = 900.0) -> Unit:
     return pytest(name, "--pyargs", name, *words, timeout=timeout)
 
 
+#: The parts of pandas' tests, the quick ones first.
+PANDAS = """
+api base computation config construction dtypes generic interchange plotting reductions tools util
+test_aggregation test_algos test_col test_common test_cpu test_downstream test_errors test_expressions test_flags
+test_multilevel test_nanops test_optional_dependency test_register_accessor test_sorting test_take
+scalar tslibs tseries apply copy_view strings reshape series resample indexing groupby indexes window arithmetic
+arrays frame extension io
+"""
+
+
 def cpython(names: List[str]) -> Suite:
     return Suite("cpython", (), tuple(regrtest(name) for name in names))
 
@@ -139,7 +149,7 @@ PROJECTS: Tuple[Suite, ...] = (
             package("pandas.tests.groupby.test_groupby"),
             package("pandas.tests.io.parser.test_c_parser_only"),
         ),
-        (package("pandas.tests", timeout=7200.0),),
+        tuple(package("pandas.tests." + part, timeout=7200.0) for part in PANDAS.split()),
     ),
     Suite(
         "gevent",
@@ -228,7 +238,7 @@ PROJECTS: Tuple[Suite, ...] = (
                 "tests/test_web_functional.py",
             )
         ),
-        (aiohttp("tests"),),
+        (aiohttp("tests")._replace(timeout=7200.0),),
     ),
     Suite(
         "lxml",
