@@ -9,7 +9,8 @@
  *
  *         The thread sanitizer follows mmap and munmap but not mremap: it goes on blaming old accesses on memory that
  *         has moved away, and on what is mapped there next. Under it, a test that defines MPROF_TESTS_MREMAP before it
- *         includes this gets an mremap made of the two it follows.
+ *         includes this gets an mremap made of the two it follows; who defines MPROF_TESTS_MREMAP_ALWAYS, always, for a
+ *         library to be preloaded (tools/tsan_python.sh).
  * WHY     The alternative, a list of reports to ignore, would hide real ones in the same functions.
  * LOCKS   as mremap.
  * MEMORY  as mremap, but for a moment both mappings exist. */
@@ -52,7 +53,7 @@ static inline bool running_emulated(void)
     return getenv("MPROF_TESTS_EMULATED") != NULL;
 }
 
-#if MPROF_TESTS_TSAN && defined(MPROF_TESTS_MREMAP)
+#if (MPROF_TESTS_TSAN && defined(MPROF_TESTS_MREMAP)) || defined(MPROF_TESTS_MREMAP_ALWAYS)
 #include <sys/mman.h>
 
 void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from types import FunctionType
@@ -274,6 +275,63 @@ def sampled_numbers() -> None:
 def test_sampled_numbers() -> None:
     """16 threads: the estimate of each thread's bytes, and of all, is within 5 sigmas of the truth."""
     run(sampled_numbers)
+
+
+# ---- recorded ----
+
+
+@program
+def recorded_numbers() -> None:
+    import mprofile
+    from mprofile import _core, recording
+    from mprofile.profile import Profile
+
+    count = 2000
+    sizes = [sizes_of(number, count) for number in range(THREADS)]
+    kept: List[List[Any]] = [[None] * count for _ in range(THREADS)]
+    waiting = [threading.Event() for _ in range(THREADS)]
+
+    def allocate(number: int) -> Callable[[], None]:
+        make = maker_of(file_of(number))
+
+        def function() -> None:
+            for start in range(0, count, 100):
+                some: List[Any] = [None] * 100
+                make(some, sizes[number][start : start + 100])
+                kept[number][start : start + 100] = some
+            waiting[number].set()
+
+        return function
+
+    def record(path: str) -> None:
+        """Recordings one after the other, until the threads are done: each file is whole."""
+        recordings = 0
+        while recordings < 3 or not all(event.is_set() for event in waiting):
+            recording.start_recording(path, every=0.01)
+            for _ in range(20):
+                time.sleep(0.002)
+                assert recording.is_recording() and recording.recording_info()["failures"] == 0
+            assert recording.stop_recording()
+            assert len(Profile.read(path).traces) > 0
+            recordings += 1
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "heap.pb.gz")
+        mprofile.start()
+        Crew(lambda: record(path), *[allocate(number) for number in range(THREADS)]).join()
+        recording.start_recording(path)
+        assert recording.stop_recording()
+        found = by_line(Profile.read(path).snapshot)
+        mprofile.stop()
+    for number in range(THREADS):
+        assert found[file_of(number), MAKER_LINE] == expected_of(sizes[number]), number
+    assert _core._info()["drops"] == 0
+
+
+def test_recorded_numbers() -> None:
+    """16 threads allocate while recordings begin, write a hundred times a second and end: each file is whole, and the last
+    has every block."""
+    run(recorded_numbers)
 
 
 # ---- everything at once ----
