@@ -196,7 +196,10 @@ PROJECTS: Tuple[Suite, ...] = (
             sqlalchemy("test/ext/asyncio", "--db", "aiosqlite"),
             sqlalchemy("test/orm/test_session.py"),
         ),
-        (sqlalchemy("test/aaa_profiling/test_memusage.py"), sqlalchemy("test")._replace(timeout=7200.0)),
+        tuple(
+            sqlalchemy("test/" + part)._replace(timeout=7200.0)
+            for part in ("base", "engine", "ext", "sql", "dialect", "typing", "orm", "aaa_profiling/test_memusage.py")
+        ),
     ),
     Suite(
         "pytest",
