@@ -46,8 +46,9 @@ void mprof_os_wake_all(uint32_t *word);
 
 /* Memory barriers in other threads, so that a thread which often does something needs none of its own. prepare: once a
  * process, and again in a forked child; false: the system has none. It waits for all processors, for some milliseconds
- * where other threads run, and true is as good as a barrier. barrier: on return every running thread of the process has passed a full barrier since the
- * call; false: the system refuses by now, and that took 5 ms of waiting instead. errno is preserved. */
+ * where other threads run, and true is as good as a barrier. barrier: on return every running thread of the process has
+ * passed a full barrier since the call; false: the system refuses by now, and that took 5 ms of waiting instead. errno
+ * is preserved. */
 bool mprof_os_prepare_barrier(void);
 bool mprof_os_barrier(void);
 

@@ -289,7 +289,7 @@ def recorded_numbers() -> None:
     count = 2000
     sizes = [sizes_of(number, count) for number in range(THREADS)]
     kept: List[List[Any]] = [[None] * count for _ in range(THREADS)]
-    waiting = [threading.Event() for _ in range(THREADS)]
+    done = [threading.Event() for _ in range(THREADS)]
 
     def allocate(number: int) -> Callable[[], None]:
         make = maker_of(file_of(number))
@@ -299,14 +299,14 @@ def recorded_numbers() -> None:
                 some: List[Any] = [None] * 100
                 make(some, sizes[number][start : start + 100])
                 kept[number][start : start + 100] = some
-            waiting[number].set()
+            done[number].set()
 
         return function
 
     def record(path: str) -> None:
         """Recordings one after the other, until the threads are done: each file is whole."""
         recordings = 0
-        while recordings < 3 or not all(event.is_set() for event in waiting):
+        while recordings < 3 or not all(event.is_set() for event in done):
             recording.start_recording(path, every=0.01)
             for _ in range(20):
                 time.sleep(0.002)
