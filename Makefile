@@ -13,7 +13,9 @@ LEAST_COVERAGE ?= 90
 PYTEST_ARGS ?=
 ONLY ?=
 SKIP ?=
+PART ?=
 PROGRAMS ?=
+JOBS ?= $(shell nproc)
 
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
@@ -31,12 +33,14 @@ PACKAGE := $(VENV)/.package
 C_BUILD := $(BUILD)/c
 RESULTS := $(BUILD)/bench
 BENCH = $(BIN)/python benchmarks/run.py
+# What is independent, side by side; each prints once it has ended.
+SIDE_BY_SIDE = --no-print-directory -j$(JOBS) --output-sync=target
 PACKAGE_SOURCES := $(shell find src mprofile web -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
 C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize tsan-python coverage fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py .test-py .test-rest test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize .sanitize-address .sanitize-rest tsan-python coverage fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -63,6 +67,7 @@ $(BROWSER): tools/requirements-browser.txt $(TOOLS)
 $(TESTERS): tools/requirements-test.txt $(TOOLS)
 	$(BIN)/python -m pip install -q -r tools/requirements-test.txt
 	$(BIN)/python -m pip install -q --only-binary :all: 'memray>=1.10,<2' || echo "no memray for this interpreter: its tests skip"
+	test -z "$$CI" || $(BIN)/python -m pip install -q 'uwsgi>=2,<3' # compiled, for a minute; without it its tests skip
 	@touch $@
 
 $(LINTERS): tools/requirements-lint.txt $(TOOLS)
@@ -100,7 +105,18 @@ test-c: $(C_BUILD)/build.ninja ## C tests alone
 	$(BIN)/meson test -C $(C_BUILD) --print-errorlogs
 
 test-py: $(PACKAGE) $(TESTERS) ## Python tests alone
+ifeq ($(strip $(PYTEST_ARGS)),)
+	@echo "tests/py and, beside it, the other Python tests: some minutes, until the first of them has ended"
+	@$(MAKE) $(SIDE_BY_SIDE) .test-py .test-rest
+else
 	$(BIN)/pytest $(PYTEST_ARGS)
+endif
+
+.test-py:
+	$(BIN)/pytest tests/py
+
+.test-rest:
+	$(BIN)/pytest tests/cpython tests/integration tests/stat
 
 picture: $(PACKAGE) $(TESTERS) $(BROWSER) ## the README's picture of the page, taken by a test
 	PICTURE_REQUESTS=20000 $(BIN)/pytest -q tests/browser -k example_server
@@ -149,7 +165,14 @@ format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 
 sanitize: $(PACKAGE) $(TESTERS) ## ASan, UBSan and memcheck (C and Python tests), TSan and helgrind (C tests)
-	sh tools/sanitize.sh $(BUILD)
+	@echo "the address sanitizer and, beside it, the others: ten minutes and more until the first of them has ended"
+	@$(MAKE) $(SIDE_BY_SIDE) .sanitize-address .sanitize-rest
+
+.sanitize-address:
+	sh tools/sanitize.sh $(BUILD) address
+
+.sanitize-rest:
+	sh tools/sanitize.sh $(BUILD) thread memcheck helgrind
 
 tsan-python: $(TOOLS) ## programs of many threads under TSan, with a CPython that has it and no GIL (ten minutes once)
 	sh tools/tsan_python.sh $(BUILD)
@@ -161,7 +184,7 @@ fuzz: $(TOOLS) ## fuzz the core, all fuzzers in FUZZ_SECONDS (needs clang and it
 	sh tools/fuzz.sh $(BUILD) $(FUZZ_SECONDS)
 
 test-all: $(TOOLS) ## tests with every CPython and architecture there can be, set up where missing (ONLY='3.11 sid arch')
-	$(BIN)/python tools/test_all.py --directory $(BUILD) $(addprefix --only ,$(ONLY)) $(addprefix --skip ,$(SKIP))
+	$(BIN)/python tools/test_all.py --directory $(BUILD) $(addprefix --only ,$(ONLY)) $(addprefix --skip ,$(SKIP)) $(addprefix --part ,$(PART))
 
 test-programs: ## test suites of CPython and other projects, without the profiler and with it (hours; PROGRAMS='tornado')
 	$(PYTHON) tests/programs/run.py --python $(PYTHON) --directory $(BUILD)/programs $(PROGRAMS)

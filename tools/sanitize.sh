@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs the tests under the sanitizers and valgrind. Argument: the build directory.
+# Runs the tests under the sanitizers and valgrind. Arguments: the build directory, and which of these (all, if none is
+# named); they may run side by side.
 #
 #   address   C tests and Python tests with ASan and UBSan; the extension is loaded into an ordinary interpreter, so
 #             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end.
@@ -12,6 +13,8 @@
 #             (tests/c/helgrind_atomics.h)
 set -eu
 build=$1
+shift
+[ $# -gt 0 ] || set -- address thread memcheck helgrind
 
 missing() {
     echo "sanitize: $1 is missing; not checked with it" >&2
@@ -19,8 +22,7 @@ missing() {
 }
 
 can_link() {
-    printf 'int main(void) { return 0; }\n' >"$build/probe.c"
-    ${CC:-cc} "-fsanitize=$1" -o "$build/probe" "$build/probe.c" 2>/dev/null
+    printf 'int main(void) { return 0; }\n' | ${CC:-cc} "-fsanitize=$1" -x c -o "$build/probe-$1" - 2>/dev/null
 }
 
 # The package, with assertions. Arguments: where to, the build directory, and what else pip passes on.
@@ -33,9 +35,7 @@ install_to() {
         -Csetup-args=-Doptimization=1 -Csetup-args=-Ddebug=true -Csetup-args=-Db_ndebug=false "$@" .
 }
 
-mkdir -p "$build"
-
-if can_link address,undefined; then
+address() {
     echo "== C tests, ASan and UBSan"
     [ -f "$build/asan/build.ninja" ] ||
         meson setup "$build/asan" -Dpython=false -Db_sanitize=address,undefined -Doptimization=1 -Ddebug=true
@@ -63,20 +63,16 @@ if can_link address,undefined; then
         LD_PRELOAD="$(${CC:-cc} -print-file-name=libasan.so):$(${CC:-cc} -print-file-name=libstdc++.so.6)" \
         ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
         pytest --deselect "$limited" $forked $shimmed ${PYTEST_ARGS:-tests/py tests/cpython $hosts}
-else
-    missing "the address sanitizer of ${CC:-cc}"
-fi
+}
 
-if can_link thread; then
+thread() {
     echo "== C tests, TSan"
     [ -f "$build/tsan/build.ninja" ] ||
         meson setup "$build/tsan" -Dpython=false -Db_sanitize=thread -Doptimization=1 -Ddebug=true
     TSAN_OPTIONS=halt_on_error=1 meson test -C "$build/tsan" --suite c --print-errorlogs --timeout-multiplier 5
-else
-    missing "the thread sanitizer of ${CC:-cc}"
-fi
+}
 
-if command -v valgrind >/dev/null; then
+memcheck() {
     echo "== C tests, valgrind"
     [ -f "$build/memcheck/build.ninja" ] ||
         meson setup "$build/memcheck" -Dpython=false -Doptimization=1 -Ddebug=true
@@ -88,7 +84,9 @@ if command -v valgrind >/dev/null; then
     PYTHONPATH="$PWD/$build/memcheck-site" PYTHONMALLOC=malloc \
         valgrind --quiet --error-exitcode=99 --num-callers=20 --suppressions=tests/valgrind.supp \
         "$(command -v python)" "$(command -v pytest)" -p no:cacheprovider tests/py/test_api.py tests/py/test_frames.py
+}
 
+helgrind() {
     echo "== C tests with threads, helgrind"
     [ -f "$build/helgrind/build.ninja" ] ||
         meson setup "$build/helgrind" -Dpython=false -Doptimization=1 -Ddebug=true \
@@ -98,6 +96,23 @@ if command -v valgrind >/dev/null; then
     meson test -C "$build/helgrind" --print-errorlogs --timeout-multiplier 20 \
         --wrapper 'valgrind --quiet --tool=helgrind --fair-sched=yes --error-exitcode=99' \
         lock os publisher publisher_faults recorder recorder_favour recorder_threads
-else
-    missing valgrind
-fi
+}
+
+mkdir -p "$build"
+for part in "$@"; do
+    case $part in
+    address | thread)
+        sanitizers=$part
+        [ "$part" = thread ] || sanitizers=address,undefined
+        can_link "$sanitizers" || { missing "the $part sanitizer of ${CC:-cc}"; continue; }
+        ;;
+    memcheck | helgrind)
+        command -v valgrind >/dev/null || { missing valgrind; continue; }
+        ;;
+    *)
+        echo "sanitize: '$part' is none of address, thread, memcheck and helgrind" >&2
+        exit 2
+        ;;
+    esac
+    "$part"
+done

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Runs the tests with every CPython and for every architecture that there can be, and prints one table.
 
-    python tools/test_all.py [--only 3.11] [--only 3.13t] [--only sid] [--only arch] [--jobs 1] [-- PYTEST ARGUMENTS]
+    python tools/test_all.py [--only 3.11] [--only 3.13t] [--only sid] [--part arch] [--jobs 1] [-- PYTEST ARGUMENTS]
 
 The rows, and what --only calls them besides their version or name:
 
@@ -13,8 +13,9 @@ The rows, and what --only calls them besides their version or name:
 
 What they lack is set up under the directory given (default build), and stays: the next run is quicker. The columns are
 suites; each says passed/failed/skipped. A star marks a part of a suite, which is all that debug builds and some without
-a GIL run, for time's sake: --complete runs the whole. A row that cannot be set up says why; it is a failure only with
---all-required, or where CI is set in the environment. Exit status 1 when a row failed or none could be tested.
+a GIL run, for time's sake: --complete runs the whole, and --part 3.9 only a part in that row, too. A row that cannot be
+set up says why; it is a failure only with --all-required, or where CI is set in the environment. Exit status 1 when a
+row failed or none could be tested.
 
 Two rows run at a time where there are two processors, which keeps the machine busy, and some tests are about time. So
 a few that fail are run again once all is done, with nothing beside them. If they pass then the table says so, and names
@@ -156,6 +157,15 @@ def part(only_a_part: bool) -> Dict[str, List[str]]:
     return dict(suites.FAST if only_a_part else suites.ALL)
 
 
+def part_of(whole: Dict[str, List[str]]) -> Dict[str, List[str]]:
+    """Of each suite that is whole its part; what is a part already stays."""
+    return {
+        column: suites.FAST[column] if arguments == [column] else arguments
+        for column, arguments in whole.items()
+        if column in suites.FAST
+    }
+
+
 def within(directory: str) -> Tuple[str, str]:
     return os.path.join(directory, "venv"), os.path.join(directory, "package")
 
@@ -205,7 +215,9 @@ def run_columns(outcome: Outcome, place: suites.Place, chosen_suites: Dict[str, 
             print(f"{outcome.label}, {column}: FAILED (see {log})\n" + suites.failures(log), flush=True)
 
 
-def run_arch(architecture: test_arch.Architecture, directory: str, required: bool, jobs: int) -> Outcome:
+def run_arch(
+    architecture: test_arch.Architecture, directory: str, required: bool, jobs: int, only_a_part: bool
+) -> Outcome:
     outcome = Outcome(architecture.name, architecture.what)
     start = time.monotonic()
     result = test_arch.run_tests(architecture, directory, jobs)
@@ -218,12 +230,12 @@ def run_arch(architecture: test_arch.Architecture, directory: str, required: boo
             outcome.fail(result.detail)
             print(f"{outcome.label}: FAILED\n" + suites.failures(result.log, most=60), flush=True)
         if architecture.name in foreign_python.FOREIGN:
-            run_foreign(outcome, architecture.name, directory, required)
+            run_foreign(outcome, architecture.name, directory, required, only_a_part)
     outcome.seconds = time.monotonic() - start
     return outcome
 
 
-def run_foreign(outcome: Outcome, name: str, directory: str, required: bool) -> None:
+def run_foreign(outcome: Outcome, name: str, directory: str, required: bool, only_a_part: bool) -> None:
     """The extension and the package, with a CPython of that architecture."""
     try:
         place = foreign_python.make_place(name, Path(directory))
@@ -232,7 +244,8 @@ def run_foreign(outcome: Outcome, name: str, directory: str, required: bool) -> 
         outcome.result = "FAILED" if required else outcome.result
         return
     outcome.place = place
-    run_columns(outcome, place, foreign_python.FOREIGN[name].suites, directory)
+    whole = foreign_python.FOREIGN[name].suites
+    run_columns(outcome, place, part_of(whole) if only_a_part else whole, directory)
 
 
 def run_again(outcome: Outcome) -> None:
@@ -283,6 +296,7 @@ def parse() -> argparse.Namespace:
     add("--directory", default=str(ROOT / "build"), help="where all that is set up is kept (default: build)")
     add("--only", action="append", metavar="NAME", help="these rows alone: 3.11, 3.13t, 3.14d, here, sid, arch, ...")
     add("--skip", action="append", metavar="NAME", default=[], help="not these rows")
+    add("--part", action="append", metavar="NAME", default=[], help="a part of the suites in these rows")
     add("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="rows at a time (default: %(default)s)")
     add("--complete", action="store_true", help="all tests also where a part of them is the rule")
     add("--all-required", action="store_true", default=bool(os.environ.get("CI")),
@@ -299,9 +313,13 @@ def main() -> int:
     def wanted(names: List[str]) -> bool:
         return chosen(names, options.only) and not (options.skip and chosen(names, options.skip))
 
+    def only_a_part(names: List[str]) -> bool:
+        return bool(options.part) and chosen(names, options.part)
+
     found = rows_here(options.complete)
     rows = found + rows_debug(options.complete, found) + rows_free_threaded(options.complete, directory)
     rows = [row for row in rows + rows_sid(options.complete, directory) if wanted(row.names)]
+    rows = [row._replace(suites=part_of(row.suites)) if only_a_part(row.names) else row for row in rows]
     if options.pytest_args:
         rows = [row._replace(suites={"chosen": options.pytest_args}) for row in rows]
     architectures = [one for one in test_arch.ARCHITECTURES if wanted([one.name, "arch"]) and not options.pytest_args]
@@ -312,7 +330,8 @@ def main() -> int:
     for architecture in architectures:
         of_row = os.path.join(directory, "arch", architecture.name)
         jobs = max(1, (os.cpu_count() or 1) // options.jobs)
-        work.append(partial(run_arch, architecture, of_row, options.all_required, jobs))
+        small = only_a_part([architecture.name, "arch"])
+        work.append(partial(run_arch, architecture, of_row, options.all_required, jobs, small))
     if not work:
         print("test-all: nothing is called {}".format(" or ".join(options.only or [])))
         return 1
