@@ -36,11 +36,12 @@ BENCH = $(BIN)/python benchmarks/run.py
 # What is independent, side by side; each prints once it has ended.
 SIDE_BY_SIDE = --no-print-directory -j$(JOBS) --output-sync=target
 PACKAGE_SOURCES := $(shell find src mprofile web -type f ! -name '*.pyc') meson.build meson.options pyproject.toml
+SANITIZE_PARTS := $(addprefix .sanitize-,address memcheck memcheck_python thread helgrind)
 C_FILES = $(shell find src tests benchmarks -name '*.[ch]')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-c test-py .test-py .test-rest test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize .sanitize-address .sanitize-rest tsan-python coverage fuzz test-all wheels clean
+.PHONY: help build demo test test-c test-py .test-py .test-rest test-web picture test-programs test-sid test-arch bench bench-quick instructions soak stress lint analyze format sanitize $(SANITIZE_PARTS) tsan-python coverage fuzz test-all wheels clean
 
 help: ## this list
 	@echo "make TARGET   (first use makes $(VENV) with $(PYTHON); needs a C compiler and PyPI)"
@@ -165,14 +166,11 @@ format: $(LINTERS) ## apply clang-format to the C files
 	$(BIN)/clang-format -i $(C_FILES)
 
 sanitize: $(PACKAGE) $(TESTERS) ## ASan, UBSan and memcheck (C and Python tests), TSan and helgrind (C tests)
-	@echo "the address sanitizer and, beside it, the others: ten minutes and more until the first of them has ended"
-	@$(MAKE) $(SIDE_BY_SIDE) .sanitize-address .sanitize-rest
+	@echo "five checkers, side by side: ten minutes and more until the first of them has ended"
+	@$(MAKE) $(SIDE_BY_SIDE) $(SANITIZE_PARTS)
 
-.sanitize-address:
-	sh tools/sanitize.sh $(BUILD) address
-
-.sanitize-rest:
-	sh tools/sanitize.sh $(BUILD) thread memcheck helgrind
+$(SANITIZE_PARTS): .sanitize-%:
+	sh tools/sanitize.sh $(BUILD) $*
 
 tsan-python: $(TOOLS) ## programs of many threads under TSan, with a CPython that has it and no GIL (ten minutes once)
 	sh tools/tsan_python.sh $(BUILD)

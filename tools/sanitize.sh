@@ -6,15 +6,17 @@
 #   address   C tests and Python tests with ASan and UBSan; the extension is loaded into an ordinary interpreter, so
 #             libasan is preloaded, and leaks are not looked for, for the interpreter leaves some at its end.
 #             PYTEST_ARGS in the environment chooses tests
-#   thread    C tests with TSan
-#   memcheck  C tests under valgrind; Python tests of the API and of reading frames, with the C library's malloc below, so
-#             that valgrind sees each block
+#   thread    C tests that have threads with TSan
+#   memcheck  C tests under valgrind
+#   memcheck_python
+#             Python tests of the API and of reading frames under valgrind, with the C library's malloc below, so that it
+#             sees each block
 #   helgrind  C tests with threads under valgrind's helgrind, which is told of atomic instructions
 #             (tests/c/helgrind_atomics.h)
 set -eu
 build=$1
 shift
-[ $# -gt 0 ] || set -- address thread memcheck helgrind
+[ $# -gt 0 ] || set -- address thread memcheck memcheck_python helgrind
 
 missing() {
     echo "sanitize: $1 is missing; not checked with it" >&2
@@ -66,10 +68,10 @@ address() {
 }
 
 thread() {
-    echo "== C tests, TSan"
+    echo "== C tests with threads, TSan"
     [ -f "$build/tsan/build.ninja" ] ||
         meson setup "$build/tsan" -Dpython=false -Db_sanitize=thread -Doptimization=1 -Ddebug=true
-    TSAN_OPTIONS=halt_on_error=1 meson test -C "$build/tsan" --suite c --print-errorlogs --timeout-multiplier 5
+    TSAN_OPTIONS=halt_on_error=1 meson test -C "$build/tsan" --suite threads --print-errorlogs --timeout-multiplier 5
 }
 
 memcheck() {
@@ -78,7 +80,9 @@ memcheck() {
         meson setup "$build/memcheck" -Dpython=false -Doptimization=1 -Ddebug=true
     meson test -C "$build/memcheck" --suite c --print-errorlogs --timeout-multiplier 20 \
         --wrapper 'valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite'
+}
 
+memcheck_python() {
     echo "== Python tests, valgrind"
     install_to "$build/memcheck-site" "$build/memcheck-package"
     PYTHONPATH="$PWD/$build/memcheck-site" PYTHONMALLOC=malloc \
@@ -106,11 +110,11 @@ for part in "$@"; do
         [ "$part" = thread ] || sanitizers=address,undefined
         can_link "$sanitizers" || { missing "the $part sanitizer of ${CC:-cc}"; continue; }
         ;;
-    memcheck | helgrind)
+    memcheck | memcheck_python | helgrind)
         command -v valgrind >/dev/null || { missing valgrind; continue; }
         ;;
     *)
-        echo "sanitize: '$part' is none of address, thread, memcheck and helgrind" >&2
+        echo "sanitize: '$part' is none of address, thread, memcheck, memcheck_python and helgrind" >&2
         exit 2
         ;;
     esac
