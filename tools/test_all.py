@@ -352,10 +352,15 @@ def main() -> int:
 
 
 def in_order(rows: List[Row], count: int) -> List[int]:
-    """What takes long to set up goes first, one without a GIL beside one of sid: one builds, the other downloads."""
-    built, sid = ([number for number, row in enumerate(rows) if row.where == where] for where in (BUILT, SID))
-    first = [number for pair in zip_longest(built, sid) for number in pair if number is not None]
-    return first + [number for number in range(count) if number not in first]
+    """What takes long to set up goes first, one without a GIL beside one of sid: one builds, the other downloads. Then
+    the architectures, which are numbered after the rows. The last, which has nothing beside it, should be a short one.
+    """
+
+    def at(place: str) -> List[int]:
+        return [number for number, row in enumerate(rows) if row.where == place]
+
+    first = [number for pair in zip_longest(at(BUILT), at(SID)) for number in pair if number is not None]
+    return first + list(range(len(rows), count)) + at(HERE)
 
 
 def conclude(outcomes: List[Outcome], seconds: float) -> int:
