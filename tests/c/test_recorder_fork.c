@@ -17,12 +17,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORKERS = 3, KEPT = 100 };
 
 static struct fake_code code;
 static _Atomic bool over;
+
+/* What another library does before a fork, while the recorder's lock is held already. */
+static bool slowly;
+
+static void be_slow(void)
+{
+    const struct timespec time = {.tv_nsec = 150000000};
+    if (slowly)
+        nanosleep(&time, NULL);
+}
 
 /* Keeps the lock busy. */
 static void *churn(void *number)
@@ -36,18 +47,30 @@ static void *churn(void *number)
     return NULL;
 }
 
+/* Who meets a fork waits a tenth of a second, then gives up: what it records is dropped, and what it frees is, too, where
+ * the list of such frees is full. The one block that each worker had may so stay recorded until its address is used
+ * again. On a busy machine any fork may take that long. */
+static const int64_t LONG_NS = 50000000;
+static uint64_t long_forks; /* so far */
+
+static uint64_t most_stale(uint64_t drops, uint64_t forks)
+{
+    return drops ? forks * WORKERS : 0;
+}
+
 /* 0: all is well; else which check failed. What the parent has dropped so far is not the child's fault. */
 static int child(void)
 {
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
     uint64_t drops = totals.drops;
-    if (!mprof_recorder_active() || totals.live < KEPT || totals.live > KEPT + WORKERS)
+    uint64_t stale = most_stale(drops, long_forks + 1);
+    if (!mprof_recorder_active() || totals.live < KEPT || totals.live > KEPT + WORKERS + stale)
         return 1;
     for (uintptr_t i = 0; i < KEPT; i++)
         fake_free(0x1000 + 16 * i);
     mprof_recorder_totals(&totals);
-    if (totals.live > WORKERS)
+    if (totals.live > WORKERS + stale)
         return 2;
     uint64_t before = totals.live;
     for (uintptr_t i = 0; i < KEPT; i++)
@@ -65,8 +88,11 @@ static int child(void)
     return mprof_recorder_active() ? 6 : 0;
 }
 
-static void test_forks(void)
+static void test_forks(bool slow)
 {
+    slowly = slow;
+    long_forks = 0;
+    atomic_store(&over, false);
     pthread_t threads[WORKERS];
     if (fake_start(1, 8, 1, 0) != 0)
         bail("cannot start");
@@ -74,7 +100,7 @@ static void test_forks(void)
         fake_malloc(0x1000 + 16 * i, 100);
     for (uintptr_t i = 0; i < WORKERS; i++)
         pthread_create(&threads[i], NULL, churn, (void *)i);
-    const int wanted = running_on_valgrind() ? 25 : 500; /* a fork takes a second there */
+    const int wanted = slow ? 5 : running_on_valgrind() ? 25 : 500; /* a fork takes a second there */
     int forks = 0;
     bool right = true;
     int64_t longest = 0;
@@ -89,6 +115,7 @@ static void test_forks(void)
         }
         int64_t time = mprof_os_monotonic_ns() - begin;
         longest = time > longest ? time : longest;
+        long_forks += time > LONG_NS;
         int status;
         waitpid(pid, &status, 0);
         right = check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "fork %d: child ended with status %x", forks,
@@ -97,14 +124,18 @@ static void test_forks(void)
     atomic_store(&over, true);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
-    ok(right && forks == wanted, "%d forks while other threads record: the child has the parent's samples and goes on",
-       forks);
+    slowly = false;
+    ok(right && forks == wanted,
+       "%d %sforks while other threads record: the child has the parent's samples and goes on", forks,
+       slow ? "slow " : "");
     struct mprof_recorder_totals totals;
     mprof_recorder_totals(&totals);
-    is_uint(totals.live, KEPT, "the parent has kept its own");
-    /* Who meets a fork waits a tenth of a second, then gives up; on a busy machine a fork may take that long. */
-    ok(totals.drops == 0 || longest > 50000000, "and lost nothing, if no fork took long");
-    diag("%" PRIu64 " dropped; the longest fork took %.1f ms", totals.drops, (double)longest * 1e-6);
+    ok(totals.live >= KEPT && totals.live <= KEPT + most_stale(totals.drops, long_forks),
+       "the parent has kept its own");
+    ok(totals.drops == 0 || long_forks > 0, "and lost nothing, if no fork took long");
+    ok(totals.drops > 0 || !slow, "which is said");
+    diag("%" PRIu64 " live, %" PRIu64 " dropped; the longest fork took %.1f ms", totals.live, totals.drops,
+         (double)longest * 1e-6);
     ok(mprof_recorder_valid(), "invariants");
     mprof_recorder_stop();
 }
@@ -284,12 +315,14 @@ static void test_states(void)
 
 int main(void)
 {
+    pthread_atfork(be_slow, NULL, NULL); /* before the recorder's, so called after it */
     code = fake_code(1, 1, 1);
     test_random_numbers(false);
     test_random_numbers(true);
     test_generations();
     test_states();
     test_reuse_comes_first();
-    test_forks();
+    test_forks(false);
+    test_forks(true);
     return done();
 }
