@@ -30,6 +30,7 @@ def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         universal_newlines=True,
+        errors="backslashreplace",  # CPython's debug hooks print bytes of memory as they are
         start_new_session=True,
         **options,
     )

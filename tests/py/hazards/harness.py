@@ -129,6 +129,7 @@ def start(command: Sequence[str], **changes: Optional[str]) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
+        errors="backslashreplace",  # CPython's debug hooks print bytes of memory as they are
         start_new_session=True,
     )
 
