@@ -57,6 +57,10 @@ bool mprof_os_barrier(void);
 long mprof_os_thread(void);
 bool mprof_os_thread_lives(long thread);
 
+/* Whether the eight bytes at an address can be read, which a signal would tell otherwise. Takes a system call; false, too,
+ * where the system refuses it. errno is preserved. */
+bool mprof_os_readable(const void *address);
+
 /* Calls `entry` with each name in a directory, "." and ".." too, until it returns non-zero. 0, or an errno. errno is
  * preserved. */
 int mprof_os_list(const char *directory, int (*entry)(void *context, const char *name), void *context);

@@ -205,6 +205,15 @@ bool mprof_os_thread_lives(long thread)
     return !gone;
 }
 
+bool mprof_os_readable(const void *address)
+{
+    int saved = errno;
+    /* The set is read first and what to do with it looked at then; nothing is done, for there is no such thing to do. */
+    bool readable = syscall(SYS_rt_sigprocmask, -1, address, NULL, 8) != 0 && errno == EINVAL;
+    errno = saved;
+    return readable;
+}
+
 uint64_t mprof_os_resident(void)
 {
     char text[128];

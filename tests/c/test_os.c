@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* test_os.c -- the contracts of base/os.h. */
 #define _GNU_SOURCE
+#include "sanitizer.h"
 #include "tap.h"
 
 #include "base/os.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -133,6 +135,35 @@ static void test_threads(void)
     ok(errno == ENOTTY, "and when it has ended it is not there; errno is preserved");
 }
 
+static void test_readable(void)
+{
+    if (running_on_valgrind()) {
+        skip(8, "valgrind reports a system call that is given an address like these");
+        return;
+    }
+    unsigned char *pages = mprof_os_map(2 * MPROF_OS_PAGE);
+    if (!pages)
+        bail("no memory");
+    ok(mprof_os_readable(pages) && mprof_os_readable(pages + MPROF_OS_PAGE), "what is mapped is readable");
+    mprof_os_unmap(pages + MPROF_OS_PAGE, MPROF_OS_PAGE);
+    sigset_t before;
+    sigset_t after;
+    sigemptyset(&before);
+    sigemptyset(&after);
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    memset(pages, 0xff, MPROF_OS_PAGE); /* every signal, were it taken for a set */
+    errno = ENOTTY;
+    ok(mprof_os_readable(pages) && mprof_os_readable(pages + MPROF_OS_PAGE - 8), "to its last eight bytes");
+    ok(!mprof_os_readable(pages + MPROF_OS_PAGE), "what has been unmapped is not");
+    ok(!mprof_os_readable(NULL) && !mprof_os_readable((void *)8), "nor is the first page");
+    is_int(mprotect(pages, MPROF_OS_PAGE, PROT_NONE), 0, "a page is closed");
+    ok(!mprof_os_readable(pages), "nor is what is mapped without leave to read");
+    ok(errno == ENOTTY, "errno is preserved");
+    pthread_sigmask(SIG_BLOCK, NULL, &after);
+    ok(memcmp(&before, &after, 8) == 0, "and the signals that are blocked are the same");
+    mprof_os_unmap(pages, MPROF_OS_PAGE);
+}
+
 int main(void)
 {
     test_map();
@@ -141,5 +172,6 @@ int main(void)
     test_entropy();
     test_wait();
     test_threads();
+    test_readable();
     return done();
 }
