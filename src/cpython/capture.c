@@ -15,6 +15,8 @@ static bool is_whole(PyThreadState *ts, const struct mprof_lastwalk *last, const
                      struct mprof_walked walked)
 {
     const void *place = mprof_layout_top(ts);
+    if (!mprof_layout_sound(ts, place, place))
+        return true;
     uint32_t total = walked.count + walked.kept;
     uint32_t met = 0;
     for (; place != NULL && met < total; place = mprof_layout_back(place)) {

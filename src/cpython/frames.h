@@ -20,6 +20,14 @@
  *           mprof_layout_read()  code and offset; false if not complete
  *           mprof_layout_same()  whether a frame is as it was read
  *
+ *         On 3.11 and 3.12, where the innermost frame may be none, three
+ *         more, which are in frames_cframe.h, and the first as well:
+ *
+ *           mprof_layout_sound() whether what the thread points to is a stack
+ *           mprof_layout_known() whether a frame is of the code that it was of
+ *           mprof_layout_leads() whether a frame that is the same has a caller
+ *                                that may be read, though it is another
+ *
  *         Nearly all of a stack is as it was when the thread was walked last. A
  *         frame whose address was met then is compared in place, and so is each
  *         caller: the same address, the same code, the same instruction. Once
@@ -36,8 +44,9 @@
  *         no reference count changes and no Python call that can allocate,
  *         lock or raise. That holds without a GIL too: other threads neither
  *         write to these frames nor free them, a collection that has stopped
- *         the world only reads. Not for signal handlers: between two instructions of
- *         the interpreter the chain is whole, but inside a push it may not be.
+ *         the world only reads. A signal handler may come between any two
+ *         instructions of the processor: where a frame is being pushed it finds
+ *         the stack as it was, as it will be, or none.
  * MEMORY  None. The code pointers are borrowed: valid while the frame runs. */
 #ifndef MPROF_CPYTHON_FRAMES_H
 #define MPROF_CPYTHON_FRAMES_H
@@ -73,6 +82,30 @@
 #include "frames_314.h"
 #else
 #error "mprofile knows the frames of CPython 3.7 to 3.15 only"
+#endif
+
+#ifndef MPROF_CPYTHON_FRAMES_CFRAME_H
+static inline bool mprof_layout_sound(const PyThreadState *ts, const void *top, const void *frame)
+{
+    (void)ts;
+    (void)top;
+    (void)frame;
+    return true;
+}
+
+static inline bool mprof_layout_known(const struct mprof_rawframe *last)
+{
+    (void)last;
+    return true;
+}
+
+static inline bool mprof_layout_leads(const PyThreadState *ts, const struct mprof_rawframe *last, const void *caller)
+{
+    (void)ts;
+    (void)last;
+    (void)caller;
+    return true;
+}
 #endif
 
 #if !MPROF_THREAD_LOCAL_TSTATE
@@ -128,6 +161,8 @@ static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawfram
 {
     const void *frame = mprof_layout_top(ts);
     uint32_t written = 0;
+    if (!mprof_layout_sound(ts, frame, frame))
+        frame = NULL;
     while (frame != NULL) {
         struct mprof_rawframe raw;
         if (mprof_layout_read(frame, &raw)) {
@@ -144,7 +179,8 @@ static inline uint32_t mprof_frames_walk(PyThreadState *ts, struct mprof_rawfram
 /* Whether the frames of the last walk from `from`, which was met on the stack, to
  * the outermost are as they were. If not, *tried becomes the first that was not:
  * from there inwards a search is in vain. */
-static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uint32_t from, uint32_t *tried)
+static inline bool mprof_frames_unchanged(const PyThreadState *ts, const struct mprof_lastwalk *last, uint32_t from,
+                                          uint32_t *tried)
 {
     const struct mprof_rawframe *frame = &last->frames[from];
     for (;; frame--) {
@@ -152,6 +188,8 @@ static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uin
             break;
         const void *caller = mprof_layout_back(frame->place);
         const void *wanted = frame == last->frames ? NULL : frame[-1].place;
+        if (mprof_unlikely(caller != wanted) && !mprof_layout_leads(ts, frame, caller))
+            break;
         struct mprof_rawframe skipped; /* frames that are not complete, as a walk skips them */
         while (mprof_unlikely(caller != wanted) && caller != NULL && !mprof_layout_read(caller, &skipped))
             caller = mprof_layout_back(caller);
@@ -172,14 +210,22 @@ static inline bool mprof_frames_unchanged(const struct mprof_lastwalk *last, uin
 static inline struct mprof_walked mprof_frames_walk_on(PyThreadState *ts, const struct mprof_lastwalk *last,
                                                        struct mprof_rawframe *out, uint32_t max)
 {
-    const void *frame = mprof_layout_top(ts);
+    const void *top = mprof_layout_top(ts);
+    const void *frame = top;
     struct mprof_walked walked = {0, 0, NULL};
     uint32_t tried = last->count;
+    bool sound = false;
     while (frame != NULL) {
         uint32_t slot = last->slots[mprof_source_slot(frame)];
-        if (slot < tried && last->frames[slot].place == frame && mprof_frames_unchanged(last, slot, &tried)) {
+        bool met = slot < tried && last->frames[slot].place == frame;
+        if (met && mprof_frames_unchanged(ts, last, slot, &tried)) {
             walked.kept = slot + 1;
             break;
+        }
+        if (!sound && !(met && mprof_layout_known(&last->frames[slot]))) {
+            sound = mprof_layout_sound(ts, top, frame);
+            if (!sound)
+                return (struct mprof_walked){0, 0, NULL};
         }
         struct mprof_rawframe raw;
         if (mprof_layout_read(frame, &raw)) {

@@ -15,12 +15,7 @@
 #ifndef MPROF_CPYTHON_FRAMES_311_H
 #define MPROF_CPYTHON_FRAMES_311_H
 
-#include <internal/pycore_frame.h>
-
-static inline const void *mprof_layout_top(const PyThreadState *ts)
-{
-    return ts->cframe->current_frame;
-}
+#include "frames_cframe.h"
 
 static inline const void *mprof_layout_back(const void *frame)
 {

@@ -11,12 +11,7 @@
 #ifndef MPROF_CPYTHON_FRAMES_312_H
 #define MPROF_CPYTHON_FRAMES_312_H
 
-#include <internal/pycore_frame.h>
-
-static inline const void *mprof_layout_top(const PyThreadState *ts)
-{
-    return ts->cframe->current_frame;
-}
+#include "frames_cframe.h"
 
 static inline const void *mprof_layout_back(const void *frame)
 {

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SOURCES = (
     "tests/py/ext/frames_probe.c",
     "tests/py/ext/fake_runtime.c",
+    "src/base/os_linux.c",
+    "src/cpython/frames_cframe.c",
     "src/cpython/lines.c",
     "src/cpython/names.c",
 )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from typing import List
 
@@ -59,6 +60,87 @@ def test_hazard_06_a_signal_handler_that_allocates(rate: int, tmp_path: object) 
     library = os.path.join(str(tmp_path), "interrupt.so")
     compile_c("interrupt.c", library, "-fPIC", "-shared")
     assert run(PROGRAM, arguments=[library, str(rate)]) == "True True 0 0 0\n"
+
+
+#: Arguments: the library, the rate. Each way of C to call Python code and to come back from it, between other calls
+#: that leave something else where the C stack was.
+STEPS = """
+import ctypes, sys
+import _hazard_below as below
+from mprofile import _core
+
+library, rate = ctypes.PyDLL(sys.argv[1]), int(sys.argv[2])
+
+class Thing:
+    def __init__(self, number):
+        self.number = number
+    def __lt__(self, other):
+        return self.number < other.number
+    def __del__(self):
+        self.number = [self.number]
+
+def generator(number):
+    try:
+        for i in range(number):
+            yield [i]
+    finally:
+        number = str(number)
+
+def outer(number):
+    return (yield from generator(number))
+
+async def inner_coroutine(number):
+    return [number]
+
+async def coroutine(number):
+    return await inner_coroutine(number)
+
+def deep(number):
+    return deep(number - 1) if number else next(iter([[number]]))
+
+def run():
+    suspended = outer(4)
+    next(suspended)
+    next(suspended)
+    del suspended
+    kept = [next(generator(2)), list(outer(2)), deep(3), list(map(lambda x: [x], range(2)))]
+    try:
+        sum(x for x in generator(2))
+    except TypeError:
+        kept.append(sorted([Thing(2), Thing(1)])[0].number)
+    try:
+        coroutine(1).send(None)
+    except StopIteration as stop:
+        kept.append(stop.value)
+    return kept
+
+below.install(0)
+below.slot(101)
+_core.start(20, rate)
+expected = run()
+assert library.step_begin() == 0
+found = run()
+steps = library.step_end()
+assert found == expected and _core._valid()
+sizes = [trace[1] for trace in _core._get_traces()]
+_core.stop()
+print(steps > 10000, sizes.count(101))
+"""
+
+
+@pytest.mark.skipif(
+    os.environ.get("TESTS_SANITIZED") is not None, reason="the sanitizers do more in their hooks than a handler may"
+)
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "i686"), reason="no other processor stops after each instruction when told to"
+)
+@pytest.mark.parametrize("rate", [0, 2])
+def test_hazard_06_a_signal_handler_after_each_instruction(rate: int, tmp_path: object) -> None:
+    """So it comes in the middle of every push of a frame, too. CPython 3.11 and 3.12 point to a frame for some twenty
+    instructions there before they have written where it is."""
+    library = os.path.join(str(tmp_path), "step.so")
+    compile_c("step.c", library, "-fPIC", "-shared")
+    assert run(STEPS, arguments=[library, str(rate)]) == "True 0\n"
 
 
 @pytest.mark.parametrize("rate", [0, 2])

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, List
 
 import pytest
-from harness import blocks, isolated, recording
+from harness import blocks, compile_c, isolated, recording, run
 
 
 @pytest.mark.module("greenlet")
@@ -43,3 +44,47 @@ def test_hazard_17_each_greenlet_has_its_own_stack(rate: int) -> None:
             assert len(found) == 10
             expected = ["bottom"] + [functions[number % 2].__name__] * (number // 2 + 1)
             assert {tuple(block.names) for block in found} == {tuple(expected)}
+
+
+#: Arguments: the library, the rate.
+ELSEWHERE = """
+import ctypes, sys, threading
+from mprofile import _core
+
+library, rate = ctypes.PyDLL(sys.argv[1]), int(sys.argv[2])
+library.on_another_stack.restype = ctypes.py_object
+library.on_another_stack.argtypes = [ctypes.py_object]
+kept = []
+
+def bottom(number):
+    kept.append(bytearray(5000 + number))
+    yield
+
+def there():
+    for number in range(4):
+        kept.append(bytearray(5000 + number))
+        next(bottom(number))
+        list(map(lambda _: kept.append(bytearray(5000 + number)), [0]))
+    return kept
+
+def here():
+    assert library.on_another_stack(there) is kept
+
+_core.start(20, rate)
+here()
+thread = threading.Thread(target=here)
+thread.start()
+thread.join()
+blocks = [trace for trace in _core._get_traces() if 5000 < trace[1] < 5005]
+_core.stop()
+stacks = [tuple(frame[1] for frame in trace[2] if frame[0] == "<string>") for trace in blocks]
+print(len(blocks), sorted(set(len(stack) for stack in stacks)), len(set(stacks)))
+"""
+
+
+@pytest.mark.parametrize("rate", [0, 2])
+def test_hazard_17_python_on_another_c_stack(rate: int, tmp_path: object) -> None:
+    """Main thread and another: there(), or what it calls by C, below here(), whose frames lie on another stack of C."""
+    library = os.path.join(str(tmp_path), "otherstack.so")
+    compile_c("otherstack.c", library, "-fPIC", "-shared")
+    assert run(ELSEWHERE, arguments=[library, str(rate)]) == "24 [2, 3, 4] 6\n"
