@@ -138,8 +138,8 @@ print(steps > 10000, sizes.count(101))
 def test_hazard_06_a_signal_handler_after_each_instruction(rate: int, tmp_path: object) -> None:
     """So it comes in the middle of every push of a frame, too. CPython 3.11 and 3.12 point to a frame for some twenty
     instructions there before they have written where it is."""
-    library = os.path.join(str(tmp_path), "step.so")
-    compile_c("step.c", library, "-fPIC", "-shared")
+    library = os.path.join(str(tmp_path), "interrupt.so")
+    compile_c("interrupt.c", library, "-fPIC", "-shared")
     assert run(STEPS, arguments=[library, str(rate)]) == "True 0\n"
 
 
