@@ -108,11 +108,13 @@ static struct mprof_page *page_for(struct mprof_livetable *table, struct mprof_a
     return page;
 }
 
+/* The page is one that page_for() has given for the entry. */
 static int put_into_page(struct mprof_livetable *table, struct mprof_page *page, const struct mprof_live *entry,
                          struct mprof_live *replaced)
 {
     uintptr_t address = mprof_live_address(entry);
-    uint64_t *word = mprof_page_word(page, address);
+    uint64_t *word = &page->words[mprof_page_number(page, address)];
+    mprof_assert(word == mprof_page_word(page, address));
     int result = 0;
     if (*word != 0) {
         *replaced = mprof_page_unpack(*word, address);

@@ -90,13 +90,19 @@ MPROF_INLINE struct mprof_page *mprof_pages_find(const struct mprof_pages *pages
     return &pages->directory[i];
 }
 
-/* Word of an address of this page; NULL: no block of the page's begins there.
+/* Number of the word of a block of this page.
  * offset * inverse >> 22 is offset / apart, rounded down: `inverse` is too large by less than 1, so with an offset below
  * 2^12 the quotient is by less than 2^-10; from a quotient to the next whole number it is 1 / apart >= 2^-9 at least. */
+MPROF_INLINE uint32_t mprof_page_number(const struct mprof_page *page, uintptr_t address)
+{
+    return (uint32_t)(address & (MPROF_PAGE - 1)) * page->inverse >> 22;
+}
+
+/* Word of an address of this page; NULL: no block of the page's begins there. */
 MPROF_INLINE uint64_t *mprof_page_word(const struct mprof_page *page, uintptr_t address)
 {
     uint32_t offset = (uint32_t)(address & (MPROF_PAGE - 1));
-    uint32_t i = offset * page->inverse >> 22;
+    uint32_t i = mprof_page_number(page, address);
     return mprof_likely(offset - i * page->apart == page->phase) ? &page->words[i] : NULL;
 }
 
