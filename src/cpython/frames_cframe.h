@@ -61,11 +61,14 @@ static inline bool mprof_cframe_is_entry(const _PyInterpreterFrame *frame)
 static inline bool mprof_cframe_is_called(const PyThreadState *ts, const void *frame)
 {
     const uintptr_t far = 64 << 20;
+    const uintptr_t no_address = (uintptr_t)-4096; /* from here on; with 32 bits the stack may lie right below */
     const _PyCFrame *before = ts->cframe->previous;
     const _PyInterpreterFrame *f = frame;
     if (((uintptr_t)before | (uintptr_t)frame) % sizeof(void *) != 0 || !mprof_cframe_is_entry(f))
         return false;
-    if (mprof_unlikely((uintptr_t)before - (uintptr_t)ts->cframe >= far) && before != &ts->root_cframe &&
+    uintptr_t there = (uintptr_t)before;
+    uintptr_t here = (uintptr_t)ts->cframe;
+    if (mprof_unlikely(there <= here || there - here >= far || there >= no_address) && before != &ts->root_cframe &&
         !mprof_os_readable(before))
         return false;
     return before->current_frame == f->previous;

@@ -77,7 +77,8 @@ def deep(number):
         bytes_type(50000)
 
 def look(frame):
-    for previous in (0, 8, 0x5555, 0x2020202020202020, library.unmapped(), library.entry(), library.entry() + 8, frame):
+    entry = library.entry()
+    for previous in (0, 8, -8, 0x5555, 0x2020202020202020, library.unmapped(), entry, entry + 8, frame):
         block = library.in_window(frame, previous, SIZE)
         traces = [trace for trace in _core._get_traces() if trace[1] == SIZE]
         assert len(traces) == 1 or rate > 0, len(traces)
@@ -89,7 +90,7 @@ def look(frame):
 looked = []
 for _ in range(3):
     here = library.innermost()
-    for frame in (0, 8, 1, here + 1, 0x5555, 0x2020202020202020, library.unmapped()):
+    for frame in (0, 8, -8, 1, here + 1, 0x5555, 0x2020202020202020, library.unmapped()):
         look(frame)
     for frame in (library.entry(), library.entry() + 8):
         look(frame)
@@ -122,7 +123,7 @@ def test_hazard_06_what_is_no_frame_is_not_read(rate: int, tmp_path: object) -> 
     """Pointers to nothing, to objects, into frames, to frames of calls and generators that have ended."""
     library = os.path.join(str(tmp_path), "window.so")
     compile_c("window.c", library, "-fPIC", "-shared")
-    assert run(GARBAGE, arguments=[library, str(rate)]) == "{}\n".format(3 * 8 * 19)
+    assert run(GARBAGE, arguments=[library, str(rate)]) == "{}\n".format(3 * 9 * 20)
 
 
 #: Arguments: the library, the rate.

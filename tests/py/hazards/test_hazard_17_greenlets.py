@@ -75,7 +75,7 @@ here()
 thread = threading.Thread(target=here)
 thread.start()
 thread.join()
-blocks = [trace for trace in _core._get_traces() if 5000 < trace[1] < 5005]
+blocks = [trace for trace in _core._get_traces() if 5000 < trace[1] < 5100]
 _core.stop()
 stacks = [tuple(frame[1] for frame in trace[2] if frame[0] == "<string>") for trace in blocks]
 print(len(blocks), sorted(set(len(stack) for stack in stacks)), len(set(stacks)))
