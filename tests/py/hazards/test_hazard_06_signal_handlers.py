@@ -9,7 +9,7 @@ import tempfile
 from typing import List
 
 import pytest
-from harness import blocks, compile_c, isolated, run
+from harness import TIMEOUT, blocks, compile_c, isolated, run
 
 #: Arguments: the library, the rate.
 PROGRAM = """
@@ -140,7 +140,8 @@ def test_hazard_06_a_signal_handler_after_each_instruction(rate: int, tmp_path: 
     instructions there before they have written where it is."""
     library = os.path.join(str(tmp_path), "interrupt.so")
     compile_c("interrupt.c", library, "-fPIC", "-shared")
-    assert run(STEPS, arguments=[library, str(rate)]) == "True 0\n"
+    # A million signals when every block is recorded: nine seconds on a quiet machine.
+    assert run(STEPS, arguments=[library, str(rate)], timeout=4 * TIMEOUT) == "True 0\n"
 
 
 @pytest.mark.parametrize("rate", [0, 2])
