@@ -48,6 +48,8 @@ static PyObject *start_recording(PyObject *module, PyObject *args)
     if (result == MPROF_PUBLISHER_ACTIVE)
         return PyErr_Format(PyExc_RuntimeError, "a recording is running already; stop_recording() ends it");
     if (result == MPROF_PUBLISHER_NO_THREAD) {
+        /* The system's own numbers: only the text for others may be in memory that threads share. */
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
         PyObject *reason = PyUnicode_FromFormat("%s (%s)", strerror(failure.error), failure.call);
         PyObject *path = PyUnicode_DecodeFSDefault(options.publication.target);
         PyObject *error = reason && path ? Py_BuildValue("iOO", failure.error, reason, path) : NULL;
