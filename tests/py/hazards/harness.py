@@ -78,6 +78,13 @@ def compile_c(source: str, target: str, *options: str) -> None:
     assert done.returncode == 0 and not done.stdout, "{}\n{}".format(" ".join(command), done.stdout)
 
 
+def compile_library(source: str, directory: object) -> str:
+    """Compile one file of ext/ to a library in the directory, for ctypes or LD_PRELOAD; its path."""
+    path = os.path.join(str(directory), os.path.splitext(source)[0] + ".so")
+    compile_c(source, path, "-fPIC", "-shared")
+    return path
+
+
 @functools.lru_cache(maxsize=None)
 def extensions() -> str:
     """Directory with the modules of ext/, built at the first call; a child is told where they are."""

@@ -7,12 +7,11 @@ are some must be known in whatever place they are.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Iterator
 
 import pytest
-from harness import blocks, compile_c, isolated, recording, run
+from harness import blocks, compile_library, isolated, recording, run
 
 import mprofile
 
@@ -121,8 +120,7 @@ print(len(looked))
 @pytest.mark.parametrize("rate", [0, 2])
 def test_hazard_06_what_is_no_frame_is_not_read(rate: int, tmp_path: object) -> None:
     """Pointers to nothing, to objects, into frames, to frames of calls and generators that have ended."""
-    library = os.path.join(str(tmp_path), "window.so")
-    compile_c("window.c", library, "-fPIC", "-shared")
+    library = compile_library("window.c", tmp_path)
     assert run(GARBAGE, arguments=[library, str(rate)]) == "{}\n".format(3 * 9 * 20)
 
 
@@ -155,8 +153,7 @@ print([[frame.name for frame in trace[2]] for trace in traces])
 @has_cframes
 def test_hazard_06_frames_of_frame_objects(tmp_path: object) -> None:
     """Modules compiled by Nuitka put such frames, which lie on the heap, between Python's."""
-    library = os.path.join(str(tmp_path), "window.so")
-    compile_c("window.c", library, "-fPIC", "-shared")
+    library = compile_library("window.c", tmp_path)
     names = ["fill", "compiled", "between", "compiled", "outer", "<module>"]
     assert run(OBJECTS, arguments=[library, "0"]) == "{}\n".format([names])
 

@@ -9,7 +9,7 @@ import tempfile
 from typing import List
 
 import pytest
-from harness import TIMEOUT, blocks, compile_c, isolated, run
+from harness import TIMEOUT, blocks, compile_library, isolated, run
 
 #: Arguments: the library, the rate.
 PROGRAM = """
@@ -57,8 +57,7 @@ print(ran > 1000, rounds > 20, sizes.count(101), sizes.count(5003), sizes.count(
 def test_hazard_06_a_signal_handler_that_allocates(rate: int, tmp_path: object) -> None:
     """10,000 times a second, wherever the program is, in a hook as well. It neither waits for itself nor leaves
     anything behind, and what others hold stays recorded."""
-    library = os.path.join(str(tmp_path), "interrupt.so")
-    compile_c("interrupt.c", library, "-fPIC", "-shared")
+    library = compile_library("interrupt.c", tmp_path)
     assert run(PROGRAM, arguments=[library, str(rate)]) == "True True 0 0 0\n"
 
 
@@ -138,8 +137,7 @@ print(steps > 10000, sizes.count(101))
 def test_hazard_06_a_signal_handler_after_each_instruction(rate: int, tmp_path: object) -> None:
     """So it comes in the middle of every push of a frame, too. CPython 3.11 and 3.12 point to a frame for some twenty
     instructions there before they have written where it is."""
-    library = os.path.join(str(tmp_path), "interrupt.so")
-    compile_c("interrupt.c", library, "-fPIC", "-shared")
+    library = compile_library("interrupt.c", tmp_path)
     # A million signals when every block is recorded: nine seconds on a quiet machine.
     assert run(STEPS, arguments=[library, str(rate)], timeout=4 * TIMEOUT) == "True 0\n"
 

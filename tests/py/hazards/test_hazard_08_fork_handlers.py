@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from harness import compile_c, run
+from harness import compile_library, run
 from processes import preload
 
 PROGRAM = """
@@ -37,8 +35,7 @@ print("forked")
 @pytest.mark.parametrize("order", ["library first", "profiler first"])
 def test_hazard_08_fork_handler_that_waits_for_a_thread_that_allocates(order: str, rate: int, tmp_path: object) -> None:
     """Handlers run last registered first, so one of the orders has the profiler's lock held while the library waits."""
-    library = os.path.join(str(tmp_path), "forkers.so")
-    compile_c("forkers.c", library, "-fPIC", "-shared")
+    library = compile_library("forkers.c", tmp_path)
     assert run(PROGRAM, arguments=[library, order, str(rate)], timeout=30) == "forked\n"
 
 
@@ -88,6 +85,5 @@ print(status >> 8, status & 255)
 @pytest.mark.parametrize("rate", [0, 2])
 def test_hazard_08_fork_while_another_thread_stops(rate: int, tmp_path: object) -> None:
     """The lock of start and stop has a holder that the child has not got."""
-    library = os.path.join(str(tmp_path), "unmaps.so")
-    compile_c("unmaps.c", library, "-fPIC", "-shared")
+    library = compile_library("unmaps.c", tmp_path)
     assert run(STOPPING, arguments=[str(rate)], timeout=60, LD_PRELOAD=preload(library)) == "7 0\n"

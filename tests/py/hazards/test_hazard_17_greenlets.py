@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, List
 
 import pytest
-from harness import blocks, compile_c, isolated, recording, run
+from harness import blocks, compile_library, isolated, recording, run
 
 
 @pytest.mark.module("greenlet")
@@ -85,6 +84,5 @@ print(len(blocks), sorted(set(len(stack) for stack in stacks)), len(set(stacks))
 @pytest.mark.parametrize("rate", [0, 2])
 def test_hazard_17_python_on_another_c_stack(rate: int, tmp_path: object) -> None:
     """Main thread and another: there(), or what it calls by C, below here(), whose frames lie on another stack of C."""
-    library = os.path.join(str(tmp_path), "otherstack.so")
-    compile_c("otherstack.c", library, "-fPIC", "-shared")
+    library = compile_library("otherstack.c", tmp_path)
     assert run(ELSEWHERE, arguments=[library, str(rate)]) == "24 [2, 3, 4] 6\n"
