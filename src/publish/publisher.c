@@ -50,7 +50,9 @@ static struct {
     uint32_t bell;  /* atomic */
     uint32_t ended; /* atomic; 1 when the thread is about to end; waited for */
     uint32_t first; /* atomic; 1 when the first publication of a start is over; waited for */
-    int doom;       /* atomic; the signal that is to end the process; 0: none */
+    int first_result;
+    struct mprof_file_failure first_failure;
+    int doom; /* atomic; the signal that is to end the process; 0: none */
 
     /* The thread's own, and of whoever starts it. */
     struct mprof_publication publication;
@@ -113,11 +115,16 @@ static void publish(long tid, bool final)
     } else {
         publisher.retry_ns = publisher.every_ns;
     }
+    bool first = !__atomic_load_n(&publisher.first, __ATOMIC_RELAXED);
     mprof_lock_acquire(&publisher.lock);
     publisher.result = result;
     update_info_locked(tid);
+    if (first) {
+        publisher.first_result = result;
+        publisher.first_failure = publisher.info.failure;
+    }
     mprof_lock_release(&publisher.lock);
-    if (!__atomic_load_n(&publisher.first, __ATOMIC_RELAXED))
+    if (first)
         set(&publisher.first);
 }
 
@@ -347,10 +354,8 @@ int mprof_publisher_start(const struct mprof_publisher_options *options, struct 
         return result;
     bool over = wait_until_set(&publisher.first, START_TIMEOUT);
     mprof_lock_acquire(&publisher.lock);
-    *failure = publisher.info.failure;
-    if (!over)
-        *failure = (struct mprof_file_failure){ETIMEDOUT, "write"};
-    if (!over || publisher.result < 0)
+    *failure = over ? publisher.first_failure : (struct mprof_file_failure){ETIMEDOUT, "write"};
+    if (!over || publisher.first_result < 0)
         result = MPROF_PUBLISHER_FAILED;
     mprof_lock_release(&publisher.lock);
     return result;

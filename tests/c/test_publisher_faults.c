@@ -28,6 +28,7 @@ static _Atomic bool hangs;     /* writes do not return */
 static _Atomic bool hanging;   /* one has been called */
 static _Atomic bool forgetful; /* arenas give nothing */
 static _Atomic unsigned asked; /* threads */
+static _Atomic bool delayed;   /* the main thread comes back from a wait only when a profile has been written */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
@@ -80,6 +81,8 @@ int64_t __wrap_mprof_os_monotonic_ns(void)
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
 {
     __real_mprof_os_wait_for(word, expected, ns < SECOND / 200 ? ns : SECOND / 200);
+    if (atomic_load(&delayed) && mprof_os_thread() == (long)getpid())
+        published(1);
 }
 
 void *__wrap_mprof_arena_get(struct mprof_arena *arena, size_t size)
@@ -112,6 +115,22 @@ static bool is_final(double bytes)
     char text[256];
     return has_comment(target, "mprofile: state=", text) && strcmp(text, "mprofile: state=final") == 0 &&
            bytes_in(target) == bytes;
+}
+
+/* What is said on stderr goes nowhere, until unmute() gets the result. */
+static int muted(void)
+{
+    int saved = dup(STDERR_FILENO);
+    int sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    dup2(sink, STDERR_FILENO);
+    close(sink);
+    return saved;
+}
+
+static void unmute(int saved)
+{
+    dup2(saved, STDERR_FILENO);
+    close(saved);
 }
 
 static pid_t child(void)
@@ -311,9 +330,7 @@ static void test_retries(void)
 {
     struct mprof_file_failure failure;
     begin();
-    int saved = dup(STDERR_FILENO);
-    int sink = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(sink, STDERR_FILENO);
+    int saved = muted();
     mprof_file_fail(1, EROFS);
     is_int(start_with(40 * SECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile cannot be written");
     mprof_file_fail(1, EDQUOT);
@@ -338,9 +355,26 @@ static void test_retries(void)
     is_int(mprof_publisher_stop(20 * SECOND), -1, "the last profile cannot be written");
     ok(!info().complete && info().failure.error == EIO, "which info tells");
     mprof_file_fail(0, 0);
-    dup2(saved, STDERR_FILENO);
-    close(saved);
-    close(sink);
+    unmute(saved);
+    end();
+}
+
+/* Whoever starts may get the processor only after the second attempt. */
+static void test_start_is_late(void)
+{
+    struct mprof_file_failure failure;
+    begin();
+    int saved = muted();
+    mprof_file_fail(1, EROFS);
+    atomic_store(&delayed, true);
+    is_int(start_with(SECOND / 100, &failure), MPROF_PUBLISHER_FAILED, "start tells how the first attempt went");
+    atomic_store(&delayed, false);
+    ok(failure.error == EROFS && strcmp(failure.call, "open") == 0, "and why");
+    ok(info().publications >= 1, "though the second one has succeeded meanwhile");
+    mprof_file_fail(0, 0);
+    unmute(saved);
+    is_int(mprof_publisher_stop(20 * SECOND), 0, "it stops");
+    ok(is_final(5000), "with everything in its file");
     end();
 }
 
@@ -460,6 +494,7 @@ int main(void)
     test_pause_hangs();
     test_stop_hangs();
     test_retries();
+    test_start_is_late();
     test_doom();
     test_left_behind();
     rmdir(directory);
