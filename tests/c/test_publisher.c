@@ -30,15 +30,18 @@
 static uint32_t *_Atomic bell;       /* the word that the thread sleeps on while nothing changes */
 static _Atomic bool idle;            /* it is about to sleep so, or does */
 static _Atomic unsigned wake_ups;    /* so often has it come back from a wait for the bell */
-static _Atomic int64_t published_ns; /* when the last publication began */
+static _Atomic int64_t published_ns; /* when the last publication began, by the clock as the thread has read it */
 static _Atomic int64_t apart_ns;     /* and how long after the one before */
+static _Thread_local int64_t clock_ns;
 
 void __real_mprof_os_wait(uint32_t *word, uint32_t expected);
 void __wrap_mprof_os_wait(uint32_t *word, uint32_t expected);
 void __real_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
-int __real_mprof_publication_publish(struct mprof_publication *publication, bool final);
-int __wrap_mprof_publication_publish(struct mprof_publication *publication, bool final);
+int64_t __real_mprof_os_monotonic_ns(void);
+int64_t __wrap_mprof_os_monotonic_ns(void);
+void __real_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor);
+void __wrap_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor);
 
 void __wrap_mprof_os_wait(uint32_t *word, uint32_t expected)
 {
@@ -56,11 +59,18 @@ void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
         atomic_fetch_add(&wake_ups, 1);
 }
 
-int __wrap_mprof_publication_publish(struct mprof_publication *publication, bool final)
+int64_t __wrap_mprof_os_monotonic_ns(void)
 {
-    int64_t now = mprof_os_monotonic_ns();
-    atomic_store(&apart_ns, now - atomic_exchange(&published_ns, now));
-    return __real_mprof_publication_publish(publication, final);
+    clock_ns = __real_mprof_os_monotonic_ns();
+    return clock_ns;
+}
+
+/* A publication looks at the clock and arms the bell anew. */
+void __wrap_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor)
+{
+    if (word)
+        atomic_store(&apart_ns, clock_ns - atomic_exchange(&published_ns, clock_ns));
+    __real_mprof_recorder_arm(word, growth, least, floor);
 }
 
 /* ---- helpers ---- */
@@ -145,12 +155,12 @@ static void test_when(void)
     fake_free(0x2000);
     ok(published(2), "a change is published");
     fake_malloc(0x3000, 1000);
-    ok(published(3) && atomic_load(&apart_ns) > 290 * MILLISECOND, "the next one not before its time");
+    ok(published(3) && atomic_load(&apart_ns) >= 300 * MILLISECOND, "the next one not before its time");
     settled(tid);
     waked = atomic_load(&wake_ups) - waked;
-    /* One for the first publication, whose time had come, and two for the next: the bell, and its time. The three changes
-     * are in two publications, or in three if something came between them. */
-    ok(waked >= 3 && waked <= 5, "with few wake-ups: %u", waked);
+    /* One for the first publication, whose time had come; for the next its time, and the bell if it rang only after the
+     * one before. On a busy machine the three changes may be in three publications. */
+    ok(waked >= 2 && waked <= 5, "with few wake-ups: %u", waked);
     mprof_publisher_stop(10 * SECOND);
 
     start_publisher(3600 * SECOND);
