@@ -107,6 +107,10 @@ arrays frame extension io
 """
 
 
+#: The parts of numpy's tests that are not below, and all of its core's.
+NUMPY = "_pyinstaller fft matrixlib polynomial testing tests typing f2py _core"
+
+
 def cpython(names: List[str]) -> Suite:
     return Suite("cpython", (), tuple(regrtest(name) for name in names))
 
@@ -139,6 +143,7 @@ PROJECTS: Tuple[Suite, ...] = (
             package("numpy.ma"),
             package("numpy.lib"),
         ),
+        tuple(package("numpy." + part, timeout=7200.0) for part in NUMPY.split()),
     ),
     Suite(
         "pandas",
