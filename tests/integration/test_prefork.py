@@ -139,21 +139,26 @@ def holds(directory: pathlib.Path, worker: int) -> bool:
     return path.exists() and "hold" in recorded_functions(Profile.read(str(path)))
 
 
-def started_by(way: str, directory: pathlib.Path) -> Tuple[List[str], Dict[str, str]]:
+#: Every block, and one sample in 4 KiB.
+RATES = pytest.mark.parametrize("rate", ["1", "4K"])
+
+
+def started_by(way: str, rate: str, directory: pathlib.Path) -> Tuple[List[str], Dict[str, str]]:
     """How Python is started, and with what in the environment, so that it records."""
     heap = str(directory / "heap.pb.gz")
     if way == "command":
-        return [MPROFILE, "run", "--sample-rate", "4K", "--every", "0.1", "-o", heap], {}
-    record = {"MPROFILE_RECORD": heap, "MPROFILE_RECORD_RATE": "4K", "MPROFILE_RECORD_EVERY": "0.1"}
+        return [MPROFILE, "run", "--sample-rate", rate, "--every", "0.1", "-o", heap], {}
+    record = {"MPROFILE_RECORD": heap, "MPROFILE_RECORD_RATE": rate, "MPROFILE_RECORD_EVERY": "0.1"}
     return [sys.executable], record
 
 
 @pytest.mark.module("gunicorn")
 @pytest.mark.parametrize("way", ["command", "environment"])
-def test_a_server_whose_workers_are_killed(way: str, tmp_path: pathlib.Path) -> None:
+@RATES
+def test_a_server_whose_workers_are_killed(rate: str, way: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "served.py").write_text(APPLICATION)
     log = tmp_path / "log.txt"
-    python, variables = started_by(way, tmp_path)
+    python, variables = started_by(way, rate, tmp_path)
     server = ["-m", "gunicorn", "--workers", "3", "--bind", "127.0.0.1:0", "--error-logfile", str(log)]
     server += ["--worker-tmp-dir", str(tmp_path), "--graceful-timeout", "10", "served:application"]
 
@@ -203,7 +208,8 @@ UWSGI = os.path.join(os.path.dirname(sys.executable), "uwsgi")
 @pytest.mark.skipif(not os.path.exists(UWSGI), reason="needs uWSGI (pip install uwsgi, which compiles it)")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not-told"])
-def test_a_server_in_c_that_forks(told: bool, threads: int, tmp_path: pathlib.Path) -> None:
+@RATES
+def test_a_server_in_c_that_forks(rate: str, told: bool, threads: int, tmp_path: pathlib.Path) -> None:
     """uWSGI embeds Python and forks in C. Python hears of that only if uWSGI is asked to tell it.
 
     Where it does not hear of it the workers write no profile, which docs/recording.md says. They must work all the
@@ -211,7 +217,7 @@ def test_a_server_in_c_that_forks(told: bool, threads: int, tmp_path: pathlib.Pa
     """
     (tmp_path / "served.py").write_text(APPLICATION)
     log = tmp_path / "log.txt"
-    _, variables = started_by("environment", tmp_path)
+    _, variables = started_by("environment", rate, tmp_path)
     words = [UWSGI, "--master", "--processes", "3", "--http-socket", "127.0.0.1:0", "--need-app", "--die-on-term"]
     words += ["--threads", str(threads)]
     words += ["--logto", str(log), "--disable-logging", "--virtualenv", sys.prefix, "--module", "served"]
@@ -280,12 +286,13 @@ def work(number):
 
 
 @pytest.mark.module("celery")
-def test_a_queue(tmp_path: pathlib.Path) -> None:
+@RATES
+def test_a_queue(rate: str, tmp_path: pathlib.Path) -> None:
     """Celery, with files as its queue. Its workers end by os._exit(): their profiles are what was written before."""
     (tmp_path / "tasks.py").write_text(TASKS)
     for name in ("queue", "control", "results"):
         (tmp_path / name).mkdir()
-    python, variables = started_by("environment", tmp_path)
+    python, variables = started_by("environment", rate, tmp_path)
     words = ["-m", "celery", "-A", "tasks", "worker", "--concurrency", "2", "--loglevel", "WARNING"]
     words += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     ask = """if True:
@@ -338,10 +345,11 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_a_pool_whose_workers_are_replaced(method: str, tmp_path: pathlib.Path) -> None:
+@RATES
+def test_a_pool_whose_workers_are_replaced(rate: str, method: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "pool.py").write_text(POOL)
     done = run_mprofile(
-        "run", "--sample-rate", "4K", "-o", "heap.pb.gz", "pool.py", method, cwd=str(tmp_path), timeout=60
+        "run", "--sample-rate", rate, "-o", "heap.pb.gz", "pool.py", method, cwd=str(tmp_path), timeout=60
     )
     assert done.returncode == 0, done.stderr
     answers = [line.split() for line in done.stdout.splitlines() if len(line.split()) == 2]
@@ -359,7 +367,8 @@ def test_a_pool_whose_workers_are_replaced(method: str, tmp_path: pathlib.Path) 
 
 
 @pytest.mark.module("uvloop")
-def test_another_event_loop(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("rate", ["0", "1", "4K"])
+def test_another_event_loop(rate: str, tmp_path: pathlib.Path) -> None:
     """uvloop allocates in C, with PyMem, and calls Python from its own loop: answers are right, stacks are whole."""
     (tmp_path / "loop.py").write_text(
         textwrap.dedent(
@@ -401,8 +410,13 @@ def test_another_event_loop(tmp_path: pathlib.Path) -> None:
             """
         )
     )
-    done = run_mprofile("run", "--sample-rate", "0", "-o", "heap.pb.gz", "loop.py", cwd=str(tmp_path))
+    done = run_mprofile("run", "--sample-rate", rate, "-o", "heap.pb.gz", "loop.py", cwd=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "3000"
     rows = [row for row in check(tmp_path / "heap.pb.gz").rows("function") if row.name == "hold"]
-    assert sum(row.flat.inuse.blocks for row in rows) >= 3000
+    if rate == "4K":
+        (row,) = rows
+        low, high = row.flat.inuse.bytes_interval(0.999999)
+        assert low <= 3000 * 3100 and 3000 * 3001 <= high
+    else:
+        assert sum(row.flat.inuse.blocks for row in rows) >= 3000
