@@ -119,7 +119,7 @@ def test_multiprocessing(tmp_path: pathlib.Path, method: str) -> None:
 
             if __name__ == "__main__":
                 multiprocessing.set_start_method(sys.argv[1])
-                processes = [multiprocessing.Process(target=work, args=(number,)) for number in (3, 5)]
+                processes = [multiprocessing.Process(target=work, args=(number,)) for number in (30, 50)]
                 for process in processes:
                     process.start()
                 for process in processes:
@@ -143,7 +143,7 @@ def test_multiprocessing(tmp_path: pathlib.Path, method: str) -> None:
         assert comments(path)["state"] == "final"
         assert in_use(path) > int(number) * MIB
         assert "mprofile: process {0} wrote h.{0}.pb.gz\n".format(pid) in done.stderr
-    assert in_use(str(tmp_path / "h.pb.gz")) < 3 * MIB
+    assert in_use(str(tmp_path / "h.pb.gz")) < 10 * MIB  # modules; without a GIL more than 3 MiB
 
 
 # ---- the environment ----
