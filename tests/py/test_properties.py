@@ -3,6 +3,8 @@
 
 Hypothesis makes the programs: blocks of all kinds that are made, resized and freed, by functions, generators, methods
 and threads, with start, stop, clear_traces and snapshots in between. properties_worker.py runs them.
+
+PROPERTY_EXAMPLES=N and PROPERTY_SEED=S in the environment make a longer search (property_settings.py).
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import tracemalloc
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from properties_worker import PROGRAM, SLOTS
+from property_settings import examples
 
 import mprofile
 
@@ -255,22 +258,16 @@ def check(worker: Worker, statements: List[Lines], frames: int, peaks: bool) -> 
         compare(source, frames, taken(directory, mprofile), taken(directory, tracemalloc), peaks)
 
 
-fixed = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=50,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+unchecked = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
-@fixed
+@examples(50, suppress_health_check=unchecked)
 @given(statements=programs, frames=st.sampled_from([1, 2, 5, 50]))
 def test_any_program_as_under_tracemalloc(worker: Worker, statements: List[Lines], frames: int) -> None:
     check(worker, statements, frames, True)
 
 
-@settings(fixed, max_examples=25)
+@examples(25, suppress_health_check=unchecked)
 @given(statements=programs_with_threads, frames=st.sampled_from([1, 50]))
 def test_any_program_with_threads_as_under_tracemalloc(worker: Worker, statements: List[Lines], frames: int) -> None:
     """Peaks are left out: what the interpreter has for a thread is given back some time after the thread has ended."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What holds for any snapshot that goes into a file, for any two that are merged, and for any size that is written."""
+"""What holds for any snapshot that goes into a file, for any two that are merged, and for any size that is written.
+
+PROPERTY_EXAMPLES=N and PROPERTY_SEED=S in the environment make a longer search (property_settings.py).
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,14 @@ from typing import Any, List, Optional, Tuple
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_settings import examples
 
 import mprofile
 from mprofile import _core, _environment
 from mprofile._sizes import UNITS, format_size, parse_size
 from mprofile.profile import Profile
-
-fixed = settings(derandomize=True, database=None, deadline=None, max_examples=50)
 
 # ---- snapshots ----
 
@@ -59,7 +61,7 @@ def by_stack(*profiles: Profile) -> Any:
     return sums
 
 
-@fixed
+@examples(50)
 @given(traces=traces, limit=st.integers(1, 65535))
 def test_any_snapshot_comes_back_from_dump(traces: List[Any], limit: int) -> None:
     snapshot = mprofile.Snapshot(traces, limit)
@@ -76,7 +78,7 @@ def test_any_snapshot_comes_back_from_dump(traces: List[Any], limit: int) -> Non
     assert Profile.from_snapshot(loaded).meta == Profile.from_snapshot(snapshot).meta
 
 
-@fixed
+@examples(50)
 @given(traces=traces)
 def test_any_snapshot_comes_back_from_pprof(traces: List[Any]) -> None:
     snapshot = mprofile.Snapshot(traces, 100)
@@ -103,7 +105,7 @@ def test_any_snapshot_comes_back_from_pprof(traces: List[Any]) -> None:
     assert totals(second) == totals(read) and by_stack(second) == by_stack(read)
 
 
-@settings(fixed, max_examples=30)
+@examples(30)
 @given(first=traces, second=traces, third=traces)
 def test_merging_adds_in_any_order(first: List[Any], second: List[Any], third: List[Any]) -> None:
     one, two, three = (Profile.from_snapshot(mprofile.Snapshot(each, 100)) for each in (first, second, third))
@@ -146,7 +148,7 @@ def meant(text: str) -> Optional[Fraction]:
     return Fraction(int(whole + part or "0"), 10 ** len(part)) * units[unit.upper()]
 
 
-@settings(fixed, max_examples=200)
+@examples(200)
 @given(text=LIKE_SIZES)
 def test_any_text_is_a_size_or_is_refused_by_name(text: str) -> None:
     size = meant(text)
@@ -162,7 +164,7 @@ def test_any_text_is_a_size_or_is_refused_by_name(text: str) -> None:
         assert parsed == size or "." in text
 
 
-@fixed
+@examples(50)
 @given(size=st.integers(0, 1 << 61))
 def test_whole_sizes_are_read_as_they_are(size: int) -> None:
     assert parse_size(str(size)) == parse_size(" {} b ".format(size)) == size
@@ -170,7 +172,7 @@ def test_whole_sizes_are_read_as_they_are(size: int) -> None:
         assert parse_size(str(size // scale) + unit) == size // scale * scale
 
 
-@fixed
+@examples(50)
 @given(size=st.floats(-1e18, 1e18), sign=st.booleans())
 def test_written_sizes_are_near(size: float, sign: bool) -> None:
     text = format_size(size, sign)
@@ -222,7 +224,7 @@ def allowed_frames(text: str) -> Optional[int]:
     return frames if 1 <= frames <= 65535 else None
 
 
-@settings(fixed, max_examples=150)
+@examples(150)
 @given(rate=rates, frames=st.one_of(st.just(""), counts))
 def test_any_environment_starts_or_is_named(rate: str, frames: str) -> None:
     result, arguments, said = started(rate, frames)
