@@ -6,6 +6,7 @@ What each is about stands in docs/security.md.
 
 from __future__ import annotations
 
+import array
 import ast
 import gzip
 import io
@@ -21,7 +22,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import pytest
 from pprof_maker import Call, Sample, field, make_pprof, varint
@@ -168,6 +169,95 @@ def test_time_is_linear_in_the_number_of_gzip_files() -> None:
         return best
 
     assert seconds(100000) < 30 * seconds(10000)
+
+
+#: A number below 2^32 times this has equal halves: hashes that fold them make the same of all.
+HALVES = (1 << 32) + 1
+
+
+def degenerate(what: str, count: int, chosen: bool) -> bytes:
+    """A file that has so many of these, all with one hash if the key of their table is 0 or 1 or they are not mixed. If
+    not chosen they are drawn, from a range as large."""
+    choose = random.Random(count)
+    ks = range(1, count + 1)
+
+    def pick(value: Callable[[int], int]) -> List[int]:
+        values = [value(k) for k in ks]
+        end = 2 * max(values)
+        return values if chosen else [choose.randrange(1, end) for _ in ks]
+
+    def order(places: Sequence[int]) -> List[int]:
+        return list(places) if chosen else choose.sample(places, len(places))
+
+    def functions(*columns: Sequence[int]) -> List[bytes]:
+        """Columns: ids, first lines, names, files."""
+        return [field(5, b"".join(map(field, (1, 5, 2, 4), row))) for row in zip(*columns)]
+
+    def locations(lines: Sequence[int]) -> List[bytes]:
+        return [field(4, field(1, k) + field(4, field(1, k) + field(2, line))) for k, line in zip(ks, lines)]
+
+    def samples(places: Sequence[int], sizes: Sequence[int]) -> List[bytes]:
+        pairs = zip(map(varint, places), map(varint, sizes))
+        return [
+            field(2, field(1, place) + field(2, b"\x01" + size) + field(3, b"\x08\x04\x18" + size))
+            for place, size in pairs
+        ]
+
+    parts = [HEAD]
+    if what == "ids of functions":
+        parts += functions(pick(lambda k: k * HALVES))
+    elif what == "ids of locations":
+        parts += [field(4, field(1, number)) for number in pick(lambda k: k << 44)]
+    elif what == "strings":
+        # Three words of seven bytes: their sum and the last are always the same.
+        texts = pick(lambda k: k | (1 << 55) - k << 56 | 1 << 112)
+        parts += [field(6, number.to_bytes(21, "little")) for number in texts]
+        parts += functions(ks, ks, [4 + k for k in ks])
+    elif what == "functions":
+        # Half of them number the strings. In the other half the numbers of name and file have one sum.
+        names = [4 + k for k in ks[: count // 2]]
+        parts += [field(6, b"%d" % name) for name in names]
+        parts += functions(ks, pick(lambda k: 1 << 20), 2 * names, names + order(names[::-1]))
+    elif what == "frames":
+        # Of one stack. Node k is called by node k - 1; with the number of its function that has one sum.
+        parts += functions(ks, ks) + locations(pick(lambda k: 1 << 20))
+        parts.append(sample(b"".join(map(varint, order(ks))), 1, 8))
+    elif what == "sizes to write":
+        parts += [CODE, *samples([1] * count, pick(lambda k: k * HALVES))]
+    else:
+        lines = pick(lambda k: k if what == "lines to write" else k << 17)
+        parts += functions(ks, ks) + locations(lines) + samples(ks, ks)
+    return b"".join(parts)
+
+
+def seconds_for(what: str, data: bytes) -> float:
+    """Of the processor: to read the profile; or, of one that was read, to write it, or to make a flame graph's tree."""
+    began = time.process_time()
+    traces = mprofile.read_pprof(io.BytesIO(data)).traces._traces
+    if what.endswith("write"):
+        began = time.process_time()
+        traces.to_pprof((), b"")
+    elif what.endswith("draw"):
+        numbers = array.array("I", range(len(traces.functions())))
+        began = time.process_time()
+        traces.fold(numbers.tobytes(), None, b"", len(numbers), 0.0, 1 << 30)
+    return time.process_time() - began
+
+
+DEGENERATE = (
+    "ids of functions", "ids of locations", "strings", "functions", "frames",
+    "sizes to write", "lines to write", "lines to draw",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DEGENERATE)
+def test_time_is_linear_whatever_a_file_chooses(what: str) -> None:
+    """Ten times as much in at most thirty times the time, and that at most five times the time of a file of chance. A
+    table in which all is in one place takes a hundred times, and ten."""
+    files = [degenerate(what, *kind) for kind in ((1000, True), (10000, True), (10000, False))]
+    rounds = [[seconds_for(what, data) for data in files] for _ in range(5)]
+    small, large, chance = map(min, zip(*rounds))
+    assert large < 30 * small and large < 5 * chance, (small, large, chance)
 
 
 def test_gzip_files_behind_each_other_are_one() -> None:
