@@ -46,13 +46,13 @@ static struct {
     bool joined; /* the thread that was is gone */
     pthread_t thread;
     struct mprof_publisher_info info;
+    int first_result;                        /* of the first publication of a start, once it is over, */
+    struct mprof_file_failure first_failure; /* and what went wrong */
 
     uint32_t bell;  /* atomic */
     uint32_t ended; /* atomic; 1 when the thread is about to end; waited for */
     uint32_t first; /* atomic; 1 when the first publication of a start is over; waited for */
-    int first_result;
-    struct mprof_file_failure first_failure;
-    int doom; /* atomic; the signal that is to end the process; 0: none */
+    int doom;       /* atomic; the signal that is to end the process; 0: none */
 
     /* The thread's own, and of whoever starts it. */
     struct mprof_publication publication;
