@@ -85,6 +85,20 @@ def compile_library(source: str, directory: object) -> str:
     return path
 
 
+def merged(first: str, second: str) -> List[str]:
+    """All ways to shuffle two sequences of events into one."""
+    if not first or not second:
+        return [first + second]
+    return [first[0] + rest for rest in merged(first[1:], second)] + [
+        second[0] + rest for rest in merged(first, second[1:])
+    ]
+
+
+#: Orders of two sessions of mprofile (M, m) and one of another tool (T, t), upper case for start; and of one and two.
+TWO_AND_ONE = merged("MmMm", "Tt")
+ONE_AND_TWO = merged("Mm", "TtTt")
+
+
 @functools.lru_cache(maxsize=None)
 def extensions() -> str:
     """Directory with the modules of ext/, built at the first call; a child is told where they are."""

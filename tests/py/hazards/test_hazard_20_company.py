@@ -13,16 +13,12 @@ import tempfile
 from typing import Any, Counter, Dict, List, Tuple
 
 import pytest
-from harness import blocks, isolated, run
-from test_hazard_20_orders import merged
+from harness import ONE_AND_TWO, TWO_AND_ONE, blocks, isolated, merged, run
 
 #: What the next tests allocate at each step: as many of each size, one that pymalloc keeps and one that it passes on.
 COUNT, SMALL, LARGE = 20, sys.getsizeof(bytes(300)), 5003
 STEPS = 6
 RATES = (0, 2)  # everything, and samples so dense that these blocks are among them
-
-#: Orders of two sessions of mprofile (M, m) and one of another tool (T, t), upper case for start.
-ORDERS = merged("MmMm", "Tt")
 
 Lines = Tuple[Tuple[str, int, str], ...]
 
@@ -83,7 +79,7 @@ def test_hazard_20_coverage_in_any_order() -> None:
             assert profiler is None or not profiler.is_tracing(), order
             return sorted(tool.get_data().lines(path) or [])
 
-        expected = {order: session(order) for order in ORDERS}
+        expected = {order: session(order) for order in TWO_AND_ONE}
         for order, lines in expected.items():
             steps = [step for step in range(STEPS) if 5 + 4 * step in lines]
             assert steps == list(range(order.index("T"), order.index("t"))), (order, lines)
@@ -91,7 +87,7 @@ def test_hazard_20_coverage_in_any_order() -> None:
         from mprofile import _core
 
         for rate in RATES:
-            assert {order: session(order, _core, rate) for order in ORDERS} == expected, rate
+            assert {order: session(order, _core, rate) for order in TWO_AND_ONE} == expected, rate
 
 
 # ---- faulthandler ----
@@ -142,7 +138,7 @@ def test_hazard_20_faulthandler_in_any_order() -> None:
     faulthandler.disable()
     line = made.__code__.co_firstlineno + 2
     with tempfile.TemporaryFile("w+") as file:
-        for rate, order in itertools.product(RATES, ORDERS):
+        for rate, order in itertools.product(RATES, TWO_AND_ONE):
             for step, event in enumerate(order):
                 if event == "M":
                     _core.start(20, rate)
@@ -310,7 +306,7 @@ print("done")
 def test_hazard_20_ddtrace_in_any_order() -> None:
     """Its memory profiler, and a thread that allocates meanwhile. As with tracemalloc one order has no remedy: it was
     started before and stops during a recording. Then small objects are lost, which pass no other domain."""
-    out = run(DDTRACE, arguments=[*ORDERS, *merged("Mm", "TtTt")])
+    out = run(DDTRACE, arguments=[*TWO_AND_ONE, *ONE_AND_TWO])
     if out.startswith("ddtrace cannot be imported"):
         pytest.skip(out.strip() + " (pip install ddtrace)")
     assert out == "done\n"

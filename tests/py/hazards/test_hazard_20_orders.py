@@ -12,20 +12,18 @@ from types import CodeType
 from typing import Any, List
 
 import pytest
-from harness import FREE_THREADED, blocks, environment, finish, isolated, recording, run, start
-
-
-def merged(first: str, second: str) -> List[str]:
-    """All ways to shuffle two sequences of events into one."""
-    if not first or not second:
-        return [first + second]
-    return [first[0] + rest for rest in merged(first[1:], second)] + [
-        second[0] + rest for rest in merged(first, second[1:])
-    ]
-
-
-#: Orders of sessions of mprofile (M, m) and of memray (T, t), upper case for start.
-ORDERS = merged("MmMm", "Tt") + merged("Mm", "TtTt")
+from harness import (
+    FREE_THREADED,
+    ONE_AND_TWO,
+    TWO_AND_ONE,
+    blocks,
+    environment,
+    finish,
+    isolated,
+    recording,
+    run,
+    start,
+)
 
 #: Arguments: the rate, whether memray hooks Python's allocators, whether it takes stacks of C, and the orders.
 MEMRAY = """
@@ -104,7 +102,7 @@ def test_hazard_20_memray_in_any_order(rate: int, allocators: int, native: int, 
     """Two threads allocate meanwhile. Both see the program's blocks; the one order without a remedy is that of
     tracemalloc: memray, where it hooks Python's allocators, was started before and stops during a recording."""
     code = "import os; os.chdir({!r})\n".format(str(tmp_path)) + MEMRAY
-    words = [sys.executable, "-c", code, str(rate), str(allocators), str(native), *ORDERS]
+    words = [sys.executable, "-c", code, str(rate), str(allocators), str(native), *TWO_AND_ONE, *ONE_AND_TWO]
     assert finish(start(words), timeout=300) == "done\n"
 
 
