@@ -28,7 +28,8 @@ static _Atomic bool hangs;     /* writes do not return */
 static _Atomic bool hanging;   /* one has been called */
 static _Atomic bool forgetful; /* arenas give nothing */
 static _Atomic unsigned asked; /* threads */
-static _Atomic bool delayed;   /* the main thread comes back from a wait only when a profile has been written */
+static _Atomic bool delays;    /* who gets a thread */
+static _Atomic bool delayed;   /* the main thread reads the clock next when a profile has been written */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
@@ -50,7 +51,9 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
         atomic_fetch_sub(&refusals, 1);
         return atomic_load(&refusal);
     }
-    return __real_pthread_create(thread, attr, run, argument);
+    int result = __real_pthread_create(thread, attr, run, argument);
+    atomic_store(&delayed, result == 0 && atomic_load(&delays));
+    return result;
 }
 
 int __wrap_pthread_attr_init(pthread_attr_t *attr)
@@ -74,6 +77,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 
 int64_t __wrap_mprof_os_monotonic_ns(void)
 {
+    if (mprof_os_thread() == (long)getpid() && atomic_exchange(&delayed, false))
+        published(1);
     return __real_mprof_os_monotonic_ns() + atomic_load(&ahead);
 }
 
@@ -81,8 +86,6 @@ int64_t __wrap_mprof_os_monotonic_ns(void)
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
 {
     __real_mprof_os_wait_for(word, expected, ns < SECOND / 200 ? ns : SECOND / 200);
-    if (atomic_load(&delayed) && mprof_os_thread() == (long)getpid())
-        published(1);
 }
 
 void *__wrap_mprof_arena_get(struct mprof_arena *arena, size_t size)
@@ -366,9 +369,9 @@ static void test_start_is_late(void)
     begin();
     int saved = muted();
     mprof_file_fail(1, EROFS);
-    atomic_store(&delayed, true);
+    atomic_store(&delays, true);
     is_int(start_with(SECOND / 100, &failure), MPROF_PUBLISHER_FAILED, "start tells how the first attempt went");
-    atomic_store(&delayed, false);
+    atomic_store(&delays, false);
     ok(failure.error == EROFS && strcmp(failure.call, "open") == 0, "and why");
     ok(info().publications >= 1, "though the second one has succeeded meanwhile");
     mprof_file_fail(0, 0);
