@@ -169,8 +169,9 @@ sanitize: $(PACKAGE) $(TESTERS) ## ASan, UBSan and memcheck (C and Python tests)
 	@echo "five checkers, side by side: ten minutes and more until the first of them has ended"
 	@$(MAKE) $(SIDE_BY_SIDE) $(SANITIZE_PARTS)
 
+# MAKEFLAGS: of this make's job server, which a ninja below cannot reach and complains about.
 $(SANITIZE_PARTS): .sanitize-%:
-	sh tools/sanitize.sh $(BUILD) $*
+	MAKEFLAGS= sh tools/sanitize.sh $(BUILD) $*
 
 tsan-python: $(TOOLS) ## programs of many threads under TSan, with a CPython that has it and no GIL (ten minutes once)
 	sh tools/tsan_python.sh $(BUILD)
