@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* published.h -- what the tests of the publisher share: a heap of one fake stack, a directory, and what is in its files.
  *
- * WHAT    begin_in_scratch() makes the directory and enters the stack; start_publisher(), info() and published() are the
- *         publisher's; bytes_in() and has_comment() read a profile, which this process wrote without zlib or with it.
- * WHY     Two programs test it, one with calls to the system that the linker brings to the test.
- * LOCKS   none; call from one thread.
+ * WHAT    begin_in_scratch() makes the directory and enters the stack; start_publisher(), pause_publisher(), info() and
+ *         published() are the publisher's; bytes_in() and has_comment() read a profile, which this process wrote without
+ *         zlib or with it. The linker brings its looks at the clock, the beginnings of its publications and its fsync()
+ *         here (--wrap, tests/meson.build): the clock can be set forward and stopped, and a disk that is slow to sync
+ *         does not matter.
+ * WHY     Two programs test it. What a machine that is busy does to time is none of the publisher's faults.
+ * LOCKS   none; call from one thread, but for the wrapped calls.
  * MEMORY  static. */
 #ifndef MPROF_TESTS_PUBLISHED_H
 #define MPROF_TESTS_PUBLISHED_H
@@ -20,6 +23,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,15 +44,55 @@ const char *__tsan_default_options(void)
 }
 #endif
 
+/* ---- the clock and the disk ---- */
+
+static _Atomic int64_t ahead;                /* of the true clock, or of where it was stopped */
+static _Atomic int64_t stopped_at;           /* 0: it goes */
+static _Thread_local int64_t stopped_for_me; /* where it was stopped for this thread alone; 0: it was not */
+static _Thread_local int64_t read_ns;        /* what this thread has read last */
+static uint32_t *_Atomic bell;               /* the word that the publisher's thread waits for */
+static _Atomic int64_t published_ns; /* when the last publication began, by the clock as the thread has read it */
+static _Atomic int64_t apart_ns;     /* and how long after the one before */
+static _Atomic unsigned syncs;
+
+int64_t __real_mprof_os_monotonic_ns(void);
+int64_t __wrap_mprof_os_monotonic_ns(void);
+void __real_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor);
+void __wrap_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor);
+int __wrap_fsync(int fd);
+
+static int64_t clock_ns(void)
+{
+    int64_t at = stopped_for_me ? stopped_for_me : atomic_load(&stopped_at);
+    read_ns = (at ? at : __real_mprof_os_monotonic_ns()) + atomic_load(&ahead);
+    return read_ns;
+}
+
+/* A publication looks at the clock and arms the bell anew. */
+void __wrap_mprof_recorder_arm(uint32_t *word, double growth, double least, double floor)
+{
+    if (word) {
+        atomic_store(&bell, word);
+        atomic_store(&apart_ns, read_ns - atomic_exchange(&published_ns, read_ns));
+    }
+    __real_mprof_recorder_arm(word, growth, least, floor);
+}
+
+int __wrap_fsync(int fd)
+{
+    atomic_fetch_add(&syncs, 1);
+    return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
+}
+
 static void pause_ms(unsigned ms)
 {
     usleep(ms * 1000);
 }
 
-/* Waits, 20 s at most, for a condition. */
+/* Waits, 50 s at most, for a condition: after a publication that took long the publisher rests for four times as long. */
 #define AWAIT(condition)                                                                                               \
     do {                                                                                                               \
-        for (int tries = 0; tries < 4000 && !(condition); tries++)                                                     \
+        for (int tries = 0; tries < 10000 && !(condition); tries++)                                                    \
             pause_ms(5);                                                                                               \
     } while (0)
 
@@ -123,6 +168,14 @@ static int start_publisher(int64_t every_ns)
 {
     struct mprof_file_failure failure;
     return start_with(every_ns, &failure);
+}
+
+/* However long the thread takes to end. */
+static void pause_publisher(void)
+{
+    stopped_for_me = __real_mprof_os_monotonic_ns();
+    mprof_publisher_pause();
+    stopped_for_me = 0;
 }
 
 static struct mprof_publisher_info info(void)

@@ -102,7 +102,7 @@ static bool matches_all(const void *context, const char *name, size_t length)
 }
 
 /* A file goes if its name has the form and the process in it is gone. No process has a number above 4,194,304 (Linux),
- * so that those of the names, which are larger, cannot come to life between two looks. */
+ * so that those of the names and of their variants, which are larger, cannot come to life between two looks. */
 static bool judge_temporary(const char *name)
 {
     char path[700];
@@ -125,7 +125,7 @@ static void test_temporary(void)
 {
     char name[200];
     bool right = regcomp(&temporary, "^\\.(.+)\\.([0-9]{1,10})\\.[0-9a-f]{16}\\.tmp$", REG_EXTENDED) == 0;
-    ok(right && each_variant(".heap.pb.gz.2147483000.0123456789abcdef.tmp", judge_temporary),
+    ok(right && each_variant(".heap.pb.gz.2100000000.0123456789abcdef.tmp", judge_temporary),
        "temporary files of a dead process, and their neighbours");
     snprintf(name, sizeof name, ".h.%ld.fedcba9876543210.tmp", (long)getpid());
     ok(judge_temporary(name), "and of a living one");

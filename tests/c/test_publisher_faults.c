@@ -2,7 +2,7 @@
 /* test_publisher_faults.c -- the publisher without a thread to be had, with a disk that hangs, and with a doomed process.
  *
  * The linker brings some calls here (--wrap, tests/meson.build): pthread_create fails when told to, write hangs when told
- * to, and the clock is set forward instead of waiting. */
+ * to, and the clock (published.h) is set forward instead of waiting. */
 #define _GNU_SOURCE
 #include "published.h"
 
@@ -20,7 +20,6 @@
 
 /* ---- the wrapped calls ---- */
 
-static _Atomic int64_t ahead;  /* of the true clock */
 static _Atomic int refusals;   /* so many threads are refused, with */
 static _Atomic int refusal;    /* this errno */
 static _Atomic int attributes; /* so many times there is no memory for a thread's attributes */
@@ -30,6 +29,8 @@ static _Atomic bool forgetful; /* arenas give nothing */
 static _Atomic unsigned asked; /* threads */
 static _Atomic bool delays;    /* who gets a thread */
 static _Atomic bool delayed;   /* the main thread reads the clock next when a profile has been written */
+static _Atomic int64_t jump; /* by so much the clock is set forward when the main thread waits for a disk that hangs */
+static _Atomic unsigned waits; /* so often has the publisher's thread begun to wait for its bell, for some time */
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument);
@@ -37,8 +38,6 @@ int __real_pthread_attr_init(pthread_attr_t *attr);
 int __wrap_pthread_attr_init(pthread_attr_t *attr);
 ssize_t __real_write(int fd, const void *bytes, size_t length);
 ssize_t __wrap_write(int fd, const void *bytes, size_t length);
-int64_t __real_mprof_os_monotonic_ns(void);
-int64_t __wrap_mprof_os_monotonic_ns(void);
 void __real_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns);
 void *__real_mprof_arena_get(struct mprof_arena *arena, size_t size);
@@ -75,16 +74,25 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
     return __real_write(fd, bytes, length);
 }
 
+static bool is_main(void)
+{
+    return mprof_os_thread() == (long)getpid();
+}
+
 int64_t __wrap_mprof_os_monotonic_ns(void)
 {
-    if (mprof_os_thread() == (long)getpid() && atomic_exchange(&delayed, false))
+    if (is_main() && atomic_exchange(&delayed, false))
         published(1);
-    return __real_mprof_os_monotonic_ns() + atomic_load(&ahead);
+    return clock_ns();
 }
 
 /* Looks at the clock often, for it may have been set forward. */
 void __wrap_mprof_os_wait_for(uint32_t *word, uint32_t expected, int64_t ns)
 {
+    if (word == atomic_load(&bell))
+        atomic_fetch_add(&waits, 1);
+    else if (is_main() && atomic_load(&hanging))
+        atomic_fetch_add(&ahead, atomic_exchange(&jump, 0));
     __real_mprof_os_wait_for(word, expected, ns < SECOND / 200 ? ns : SECOND / 200);
 }
 
@@ -104,7 +112,26 @@ static void set_forward(int64_t seconds)
     atomic_fetch_add(&ahead, seconds * SECOND);
 }
 
+static void stop_clock(void)
+{
+    atomic_store(&stopped_at, __real_mprof_os_monotonic_ns());
+}
+
+static void let_clock_go(void)
+{
+    atomic_store(&stopped_at, 0);
+}
+
 /* ---- helpers ---- */
+
+/* The publisher's thread has seen what was done before, and waits for its time: what made it begin the first of two waits
+ * may be older. */
+static bool waits_on(void)
+{
+    unsigned before = atomic_load(&waits);
+    AWAIT(atomic_load(&waits) - before >= 2);
+    return atomic_load(&waits) - before >= 2;
+}
 
 static bool failed(uint64_t failures)
 {
@@ -191,25 +218,25 @@ static void test_no_thread_after_a_fork(void)
 {
     begin();
     start_publisher(3600 * SECOND);
-    mprof_publisher_pause();
+    pause_publisher();
     refuse_threads(1, EAGAIN);
     mprof_publisher_resume();
     is_int(atomic_load(&refusals), 0, "no thread to be had after a pause");
     fake_malloc(0x2000, 50 << 20);
     pause_ms(50);
     is_uint(info().publications, 1, "nothing is published");
-    mprof_publisher_pause();
+    pause_publisher();
     mprof_publisher_resume();
     fake_malloc(0x3000, 80 << 20);
     ok(published(2), "the next resume tries again");
 
-    mprof_publisher_pause();
+    pause_publisher();
     refuse_threads(2, EAGAIN);
     mprof_publisher_resume();
     is_int(mprof_publisher_stop(20 * SECOND), 1, "none to stop if there is no thread at the end either");
     is_int(start_publisher(3600 * SECOND), 0, "another start");
 
-    mprof_publisher_pause();
+    pause_publisher();
     pid_t pid = child();
     if (pid == 0) {
         refuse_threads(1, EAGAIN);
@@ -237,23 +264,14 @@ static bool is_hanging(void)
     return atomic_load(&hanging);
 }
 
-static void *set_forward_when_it_hangs(void *seconds)
-{
-    (void)is_hanging();
-    set_forward((intptr_t)seconds);
-    return NULL;
-}
-
 static void test_start_hangs(void)
 {
     struct mprof_file_failure failure;
-    pthread_t thread;
     begin();
     hang();
-    __real_pthread_create(&thread, NULL, set_forward_when_it_hangs, (void *)(intptr_t)31);
+    atomic_store(&jump, 31 * SECOND);
     is_int(start_with(SECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile takes more than half a minute");
     ok(failure.error == ETIMEDOUT && strcmp(failure.call, "write") == 0, "start says so");
-    pthread_join(thread, NULL);
     ok(info().running, "the publisher is there");
     atomic_store(&hangs, false);
     ok(published(1), "and publishes when the disk is back");
@@ -328,36 +346,40 @@ static void test_stop_hangs(void)
 
 /* ---- retries ---- */
 
-/* That nothing happens cannot be waited for: a tenth of a second is 20 looks at the clock. */
+/* By a clock that stands still, but for the steps of the test. */
 static void test_retries(void)
 {
     struct mprof_file_failure failure;
     begin();
     int saved = muted();
+    stop_clock();
     mprof_file_fail(1, EROFS);
     is_int(start_with(40 * SECOND, &failure), MPROF_PUBLISHER_FAILED, "the first profile cannot be written");
     mprof_file_fail(1, EDQUOT);
     set_forward(39);
-    pause_ms(100);
-    is_uint(info().failures, 1, "the next attempt is not before its time");
-    set_forward(2);
+    ok(waits_on() && info().failures == 1, "the next attempt is not before its time");
+    set_forward(1);
     ok(failed(2), "and fails");
     mprof_file_fail(1, EDQUOT);
-    set_forward(58);
-    pause_ms(100);
-    is_uint(info().failures, 2, "the next waits for a minute, not for twice the time");
-    set_forward(3);
+    set_forward(59);
+    ok(waits_on() && info().failures == 2, "the next waits for a minute, not for twice the time");
+    set_forward(1);
     ok(failed(3), "and fails");
     mprof_file_fail(0, 0);
-    set_forward(61);
-    ok(published(1), "a minute is the longest");
+    set_forward(59);
+    ok(waits_on() && info().publications == 0, "a minute is the longest");
+    set_forward(1);
+    ok(published(1), "and not longer");
     fake_malloc(0x2000, 1000);
-    set_forward(41);
-    ok(published(2), "after a success the time is as it was");
+    set_forward(39);
+    ok(waits_on() && info().publications == 1, "after a success the time is as it was");
+    set_forward(1);
+    ok(published(2), "and not longer");
     mprof_file_fail(1, EIO);
     is_int(mprof_publisher_stop(20 * SECOND), -1, "the last profile cannot be written");
     ok(!info().complete && info().failure.error == EIO, "which info tells");
     mprof_file_fail(0, 0);
+    let_clock_go();
     unmute(saved);
     end();
 }
@@ -391,9 +413,11 @@ static void test_doom(void)
         signal(SIGTERM, SIG_IGN);
         start_publisher(3600 * SECOND);
         fake_malloc(0x2000, 1000);
+        stop_clock();
         mprof_publisher_doom(SIGTERM);
-        pause_ms(100);
-        set_forward(2);
+        if (!waits_on())
+            _exit(2);
+        set_forward(1);
         pause_ms(50000);
         _exit(1);
     }
@@ -404,11 +428,12 @@ static void test_doom(void)
     pid = child();
     if (pid == 0) {
         start_publisher(3600 * SECOND);
+        stop_clock();
         mprof_publisher_doom(SIGTERM);
-        pause_ms(20);
+        if (!waits_on())
+            _exit(2);
         mprof_publisher_spare();
         set_forward(2);
-        pause_ms(100);
         fake_malloc(0x2000, 50 << 20);
         _exit(published(2) && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
     }
@@ -418,11 +443,13 @@ static void test_doom(void)
     if (pid == 0) {
         start_publisher(3600 * SECOND);
         hang();
+        stop_clock();
         mprof_publisher_doom(SIGTERM);
-        pause_ms(20);
-        set_forward(2);
-        if (!is_hanging())
+        if (!waits_on())
             _exit(2);
+        set_forward(1);
+        if (!is_hanging())
+            _exit(3);
         mprof_publisher_spare();
         atomic_store(&hangs, false);
         _exit(published(2) && mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
@@ -432,6 +459,7 @@ static void test_doom(void)
     pid = child();
     if (pid == 0) {
         start_publisher(3600 * SECOND);
+        stop_clock();
         mprof_publisher_doom(SIGTERM);
         _exit(mprof_publisher_stop(20 * SECOND) == 0 ? 0 : 1);
     }

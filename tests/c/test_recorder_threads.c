@@ -24,6 +24,7 @@ static struct fake_code codes[CODES];
 static uint64_t seed;
 static _Atomic uintptr_t mailbox[THREADS];
 static _Atomic bool over;
+static _Atomic unsigned sessions, taken; /* and snapshots */
 static pthread_t threads[THREADS];
 
 struct worker {
@@ -176,7 +177,6 @@ static void test_exact(void)
 static void *snapshots(void *unused)
 {
     (void)unused;
-    unsigned taken = 0;
     while (!atomic_load(&over)) {
         struct mprof_snapshot *snapshot = mprof_recorder_snapshot();
         if (snapshot) {
@@ -185,13 +185,12 @@ static void *snapshots(void *unused)
                 inuse += mprof_snapshot_stacks(snapshot)[i].inuse.samples;
             if ((uint64_t)inuse != mprof_snapshot_block_count(snapshot))
                 abort();
-            taken++;
+            atomic_fetch_add(&taken, 1);
         }
         mprof_snapshot_decref(snapshot);
         if (!mprof_recorder_valid())
             abort();
     }
-    diag("%u snapshots", taken);
     return NULL;
 }
 
@@ -202,21 +201,20 @@ static void *starts_and_stops(void *unused)
     static const double rates[] = {1, 2000, 100, 1, 50000};
     struct mprof_rng rng;
     mprof_rng_seed(&rng, ~seed);
-    unsigned sessions = 0;
     while (!atomic_load(&over)) {
-        double rate = rates[sessions % 5];
-        uint32_t max_frames = sessions % 3 == 0 ? 2000 : 3;
-        if (fake_start(rate, max_frames, seed + sessions, sessions % 2 ? 300 : 0) != 0)
+        unsigned number = atomic_load(&sessions);
+        double rate = rates[number % 5];
+        uint32_t max_frames = number % 3 == 0 ? 2000 : 3;
+        if (fake_start(rate, max_frames, seed + number, number % 2 ? 300 : 0) != 0)
             abort();
         usleep((useconds_t)(mprof_rng_next(&rng) % 500));
-        if (sessions % 4 == 0 && mprof_recorder_clear() != 0)
+        if (number % 4 == 0 && mprof_recorder_clear() != 0)
             abort();
         usleep((useconds_t)(mprof_rng_next(&rng) % 500));
         mprof_recorder_reset_peak();
         mprof_recorder_stop();
-        sessions++;
+        atomic_fetch_add(&sessions, 1);
     }
-    diag("%u sessions", sessions);
     return NULL;
 }
 
@@ -227,11 +225,15 @@ static void test_everything_at_once(void)
     atomic_store(&over, false);
     pthread_create(&controller, NULL, starts_and_stops, NULL);
     pthread_create(&observer, NULL, snapshots, NULL);
-    run_workers();
-    join_workers();
+    for (int round = 0; round == 0 || (round < 100 && (atomic_load(&sessions) < 10 || atomic_load(&taken) < 10));
+         round++) {
+        run_workers();
+        join_workers();
+    }
     atomic_store(&over, true);
     pthread_join(controller, NULL);
     pthread_join(observer, NULL);
+    ok(sessions >= 10 && taken >= 10, "%u sessions, %u snapshots", sessions, taken);
     ok(!mprof_recorder_active(), "start, stop, clear and snapshots under load");
     ok(mprof_recorder_valid(), "invariants");
 }
