@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import time
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import pytest
 from pprof_maker import Call, Sample, make_pprof, web_server
@@ -194,14 +194,13 @@ def test_zoom_by_clicks_and_back(view: View, screenshot: Any) -> None:
     assert len(view.trail()) == 6
     screenshot("zoomed")
     view.click("#back")
-    assert view.hash == zoomed and len(view.trail()) == 4
+    view.wait(lambda: view.hash == zoomed and len(view.trail()) == 4, "the zoom before")
     view.point(0.5, 1, click=True)
     assert view.trail() == ["all", "main"]
     view.click("#reset")
     assert view.trail() == ["all"] and not view.find("#reset").is_enabled()
     view.browser.back()
-    view.settle()
-    assert view.trail() == ["all", "main"]
+    view.wait(lambda: view.trail() == ["all", "main"], "the zoom before the reset")
     view.click("#trail li:first-child button")
     assert view.trail() == ["all"]
 
@@ -213,8 +212,8 @@ def test_zoom_moves(view: View) -> None:
         view.open()
         background = view.pixel(0.97, 6)
         view.point(0.05, 6, click=True)
-        view.wait(lambda: view.pixel(0.97, 6) != background)
-        view.wait(lambda: view.point(0.97, 6).startswith("JSONDecoder.decode"))
+        view.wait(lambda: view.pixel(0.97, 6) != background, "a frame that grows")
+        view.wait(lambda: view.point(0.97, 6).startswith("JSONDecoder.decode"), "a frame that spans the width")
     finally:
         view.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
@@ -335,7 +334,7 @@ def test_keyboard(view: View, screenshot: Any) -> None:
     view.keys("0")
     assert view.trail() == ["all"]
     view.keys(Keys.BACKSPACE)
-    assert view.trail() == ["all", "main"]
+    view.wait(lambda: view.trail() == ["all", "main"], "the zoom before")
     view.keys("2", "b", "t")
     assert view.pressed("[data-measure='1']") and view.pressed("[data-unit='1']") and view.shown("#table")
     view.keys("g", "i", "f", "l", "n")
@@ -503,6 +502,18 @@ def test_a_change_within_chance_is_grey(browser: Any, tmp_path: Any) -> None:
 # ---- size ----
 
 
+def seconds_of(action: Callable[[], object], before: Callable[[], object], limit: float) -> float:
+    """How long it takes; again, five times at most, where the limit is exceeded: the machine may be busy."""
+    for _ in range(5):
+        before()
+        begun = time.monotonic()
+        action()
+        taken = time.monotonic() - begun
+        if taken < limit:
+            break
+    return taken
+
+
 def test_a_hundred_thousand_stacks(browser: Any, tmp_path_factory: Any, screenshot: Any) -> None:
     large = Profile.read(io.BytesIO(make_pprof(web_server(100000), 1000)))
     path = write(tmp_path_factory.mktemp("pages"), "big.html", large)
@@ -510,24 +521,23 @@ def test_a_hundred_thousand_stacks(browser: Any, tmp_path_factory: Any, screensh
         length = len(file.read())
     assert length < 10 * 1000 * 1000
     view = View(browser, path)
-    times = []
-    for _ in range(2):
-        browser.get("about:blank")
-        begun = time.monotonic()
+
+    def come() -> None:
         browser.get(view.url)
-        view.wait(lambda: view.script("return document.documentElement.dataset.ready") == "true")
-        browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
-        times.append(time.monotonic() - begun)
-    print(f"100,000 stacks: {length / 1e6:.1f} MB, opened in {min(times):.2f} s")
-    assert min(times) < 2.0
+        view.wait_until_ready()
+
+    def use() -> None:
+        view.search("method_7")
+        view.click("[data-toggle=callersFirst]")
+        view.keys("t")
+        assert view.rows() and view.text("#found")
+
+    seconds = seconds_of(come, lambda: browser.get("about:blank"), 2.0)
+    print(f"100,000 stacks: {length / 1e6:.1f} MB, opened in {seconds:.2f} s")
+    assert seconds < 2.0
     assert "stacks are cut where they fall below" in view.text("#notes")
     screenshot("large")
-    begun = time.monotonic()
-    view.search("method_7")
-    view.click("[data-toggle=callersFirst]")
-    view.keys("t")
-    assert view.rows() and view.text("#found")
-    assert time.monotonic() - begun < 8.0
+    assert seconds_of(use, view.open, 8.0) < 8.0
 
 
 def test_what_is_folded_is_said(browser: Any, tmp_path: Any) -> None:
@@ -558,6 +568,6 @@ def test_a_damaged_page_says_so(browser: Any, tmp_path: Any) -> None:
     path.write_text(before + mark + "AAAA" + after[4:], encoding="utf-8")
     browser.get("file://" + str(path))
     view = View(browser, str(path))
-    view.wait(lambda: view.shown("#failure"))
+    view.wait(lambda: view.shown("#failure"), "the failure")
     assert "The profile in this page is damaged" in view.text("#failure")
 

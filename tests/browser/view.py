@@ -7,6 +7,7 @@ import os
 import re
 from typing import Any, List, Optional, Tuple
 
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -24,12 +25,18 @@ class View:
         self.browser.set_window_size(width, height)
         self.browser.get("about:blank")
         self.browser.get(self.url + fragment)
-        self.wait(lambda: self.script("return document.documentElement.dataset.ready") == "true")
-        self.settle()
+        self.wait_until_ready()
         return self
 
-    def wait(self, condition: Any) -> None:
-        WebDriverWait(self.browser, 20, poll_frequency=0.02).until(lambda _: condition())
+    def wait_until_ready(self) -> None:
+        self.wait(lambda: self.script("return document.documentElement.dataset.ready") == "true", "the page")
+        self.settle()
+
+    def wait(self, condition: Any, what: str) -> None:
+        """Until it is so; the page may replace its elements meanwhile."""
+        replaced = [StaleElementReferenceException]
+        wait = WebDriverWait(self.browser, 300, poll_frequency=0.02, ignored_exceptions=replaced)
+        wait.until(lambda _: condition(), "waited for " + what)
 
     def script(self, code: str, *arguments: Any) -> Any:
         return self.browser.execute_script(code, *arguments)

@@ -39,7 +39,7 @@ def first_innocent_line() -> int:
 
 def run(case: str, seed: int, rate: int, directory: str) -> List[str]:
     """The profiles that the program wrote."""
-    subprocess.run([sys.executable, PROGRAM, case, str(seed), str(rate), directory], check=True, timeout=120)
+    subprocess.run([sys.executable, PROGRAM, case, str(seed), str(rate), directory], check=True, timeout=300)
     return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
 
 

@@ -8,7 +8,8 @@ import pathlib
 import subprocess
 import sys
 import textwrap
-from typing import Any, Dict, Set
+import time
+from typing import Any, Callable, Dict, List, Set
 
 import pytest
 
@@ -16,6 +17,13 @@ from mprofile.profile import Profile
 
 MIB = 1 << 20
 MPROFILE = [sys.executable, "-m", "mprofile"]
+
+
+def wait_until(what: str, condition: Callable[[], object], seconds: float = 300.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited {} seconds for {}".format(seconds, what)
+        time.sleep(0.02)
 
 
 def comments(profile: Profile) -> Dict[str, str]:
@@ -50,18 +58,22 @@ def write(directory: pathlib.Path, text: str) -> str:
     return "program.py"
 
 
+def command(directory: pathlib.Path, text: str, *options: str) -> List[str]:
+    """How to run a program under `mprofile run -o heap.pb.gz`."""
+    return [*MPROFILE, "run", "--sample-rate", "16K", "-o", "heap.pb.gz", *options, write(directory, text)]
+
+
 def run(
     directory: pathlib.Path, text: str, *options: str, **arguments: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a program under `mprofile run -o heap.pb.gz`."""
-    command = [*MPROFILE, "run", "--sample-rate", "16K", "-o", "heap.pb.gz", *options, write(directory, text)]
+    """Run it to its end."""
     return subprocess.run(
-        command,
+        command(directory, text, *options),
         cwd=str(directory),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
-        timeout=120,
+        timeout=300,
         **arguments,
     )
 

@@ -16,7 +16,7 @@ import time
 from typing import Callable, Iterator, List, Optional
 
 import pytest
-from survivors import MIB, bytes_in, check, comments, temporary_files, write
+from survivors import MIB, bytes_in, check, comments, temporary_files, wait_until, write
 
 from mprofile.profile import Profile
 
@@ -41,6 +41,7 @@ def small_disk(directory: pathlib.Path, size: str) -> Iterator[pathlib.Path]:
 STEPS = """
 import atexit, os, shlex, stat, sys
 import mprofile, mprofile._files  # what the next user cannot read
+from mprofile.recording import recording_info
 if len(sys.argv) > 2:
     os.setuid(int(sys.argv[2]))
 mprofile.start(sample_rate=0)
@@ -49,7 +50,7 @@ kept = []
 print("ready", flush=True)
 for line in sys.stdin:
     kept.append(bytearray(int(line)))
-    print("done", flush=True)
+    print(recording_info()["failures"], flush=True)
 """
 
 
@@ -69,28 +70,34 @@ class Stepper:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
-    def step(self, size: int) -> None:
-        """Let the program allocate, and leave the thread time to write."""
+    def step(self, size: int) -> int:
+        """Let the program allocate. Returns how often its file could not be written so far."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write("{}\n".format(size))
         self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n"
-        time.sleep(0.3)
+        return int(self.process.stdout.readline())
+
+    def step_in_vain(self, size: int) -> None:
+        """Let the program allocate where its file cannot be written, and wait until it has tried that."""
+        failures = self.step(size)
+        # The first may be of an attempt that was under way.
+        wait_until("attempts to write that fail", lambda: self.step(0) >= failures + 2)
 
     def wait_for(self, condition: Callable[[Profile], bool]) -> Profile:
         """The file as soon as it is so."""
         profile: Optional[Profile] = None
-        for _ in range(300):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
             if self.target.exists():
                 profile = check(self.target)
                 if condition(profile):
                     return profile
             time.sleep(0.05)
-        raise AssertionError("not in 15 seconds: {!r}".format(profile and profile.comments))
+        raise AssertionError("not in 300 seconds: {!r}".format(profile and profile.comments))
 
     def end(self) -> str:
         """End the program in order. Returns its stderr."""
-        out, errors = self.process.communicate(timeout=60)
+        out, errors = self.process.communicate(timeout=300)
         assert (self.process.returncode, out) == (0, "")
         return errors
 
@@ -102,9 +109,9 @@ def test_full_disk(tmp_path: pathlib.Path) -> None:
         program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
         with contextlib.suppress(OSError):
             (disk / "filler").write_bytes(b"x" * MIB)
-        program.step(4 * MIB)
+        program.step_in_vain(4 * MIB)
         assert 3 * MIB < bytes_in(check(disk / "heap.pb.gz")) < 5 * MIB
-        assert temporary_files(disk) == set()
+        wait_until("no temporary file between two attempts", lambda: temporary_files(disk) == set())
         os.unlink(str(disk / "filler"))
         profile = program.wait_for(lambda profile: bytes_in(profile) > 7 * MIB)
         assert comments(profile)["failure"] == "no space left on the disk (write)"
@@ -122,7 +129,7 @@ def test_disk_that_becomes_read_only(tmp_path: pathlib.Path) -> None:
         program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
         if subprocess.call(["mount", "-o", "remount,ro", str(disk)]) != 0:
             pytest.skip("the file system cannot be made read-only")
-        program.step(4 * MIB)
+        program.step_in_vain(4 * MIB)
         errors = program.end()
         assert bytes_in(check(disk / "heap.pb.gz")) < 5 * MIB
         assert errors.count("\n") == 1 and "the file system is read-only" in errors
@@ -151,7 +158,7 @@ def test_directory_without_permission(tmp_path: pathlib.Path, open_directory: pa
     program.step(3 * MIB)
     program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
     place.chmod(0o555)
-    program.step(4 * MIB)
+    program.step_in_vain(4 * MIB)
     assert bytes_in(check(place / "heap.pb.gz")) < 5 * MIB
     place.chmod(0o755)
     profile = program.wait_for(lambda profile: bytes_in(profile) > 7 * MIB)
@@ -164,8 +171,13 @@ def test_directory_that_vanishes_and_comes_back(tmp_path: pathlib.Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     program = Stepper(tmp_path, place / "heap.pb.gz")
-    shutil.rmtree(str(place))
-    program.step(3 * MIB)
+
+    def is_gone() -> bool:
+        shutil.rmtree(str(place), ignore_errors=True)  # fails if a file is begun meanwhile
+        return not place.exists()
+
+    wait_until("the directory's end", is_gone)
+    program.step_in_vain(3 * MIB)
     place.mkdir()
     profile = program.wait_for(lambda profile: bytes_in(profile) > 3 * MIB)
     assert comments(profile)["failure"] == "there is no such directory (open)"
@@ -190,7 +202,7 @@ def test_size_limit_of_files(tmp_path: pathlib.Path) -> None:
     """
     done = subprocess.run(
         [sys.executable, write(tmp_path, text)], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True, preexec_fn=limit, timeout=60,
+        universal_newlines=True, preexec_fn=limit, timeout=300,
     )
     assert (done.returncode, done.stdout) == (0, "File too large\n")
     assert not (tmp_path / "heap.pb.gz").exists() and temporary_files(tmp_path) == set()
@@ -202,12 +214,13 @@ def test_links_that_somebody_planted(tmp_path: pathlib.Path) -> None:
     victim.write_text("precious")
     target = tmp_path / "heap.pb.gz"
     target.symlink_to("victim")
+    link = tmp_path / "link"
     program = Stepper(tmp_path, target)
     for number in range(3):
-        target.unlink()
-        target.symlink_to("victim")
+        link.symlink_to("victim")
+        os.replace(str(link), str(target))
         program.step((number + 1) * 4 * MIB)
-        assert not target.is_symlink()
+        wait_until("the file in place of the link", lambda: not target.is_symlink())
     program.end()
     assert bytes_in(check(target)) > 24 * MIB
     assert victim.read_text() == "precious"

@@ -17,10 +17,11 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Iterator, List, Sequence
+from typing import Any, Callable, Iterator, List, Sequence
 
 import pytest
-from survivors import MIB, MPROFILE, bytes_in, check, comments, run, temporary_files, write
+from programs import go_pprof
+from survivors import MIB, MPROFILE, bytes_in, check, command, comments, run, temporary_files, wait_until, write
 
 from mprofile.profile import Profile
 
@@ -33,14 +34,7 @@ SEED = int(os.environ.get("MPROFILE_TEST_SEED", "1"))
 
 def go_reads(paths: Sequence[pathlib.Path]) -> None:
     for path in paths if shutil.which("go") else ():
-        done = subprocess.run(
-            ["go", "tool", "pprof", "-top", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-            timeout=120,
-        )
-        assert done.returncode == 0 and "Type: inuse_space" in done.stdout, done.stdout
+        assert "Type: inuse_space" in go_pprof("-top", str(path))
 
 
 # ---- random moments ----
@@ -91,6 +85,15 @@ def kill_after(process: "subprocess.Popen[str]", seconds: float) -> None:
     process.kill()
 
 
+def is_over(pid: int) -> bool:
+    """Whether all threads of a killed process have ended; its entry may be left, if nobody waits for it."""
+    process = pathlib.Path("/proc") / str(pid)
+    try:
+        return ") Z " in (process / "stat").read_text() and len(os.listdir(str(process / "task"))) == 1
+    except OSError:
+        return True
+
+
 def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
     """40 programs of their own, four at once."""
     choose = random.Random(SEED)
@@ -107,7 +110,7 @@ def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
         for process in processes.values():
             kill_after(process, choose.random() * 0.05)
         for number, process in processes.items():
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
             assert process.returncode == -signal.SIGKILL
             check(tmp_path / "alone.{}.pb.gz".format(number))
     # Each was writing one file at most, and what is left of it is out of the way of any reader.
@@ -117,7 +120,7 @@ def test_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
 
 
 def test_forked_children_killed_at_random_moments(tmp_path: pathlib.Path) -> None:
-    """160 children of one program, four at once; it lives on and records itself."""
+    """160 children of one program, four at once, of which two have written before; it lives on and records itself."""
     choose = random.Random(SEED)
     (tmp_path / "forked.py").write_text(FORKED)
     parent = subprocess.Popen(
@@ -125,6 +128,7 @@ def test_forked_children_killed_at_random_moments(tmp_path: pathlib.Path) -> Non
         universal_newlines=True,
     )
     written: List[pathlib.Path] = []
+    killed: List[int] = []
     try:
         assert parent.stdin is not None and parent.stdout is not None
         for group in range(40):
@@ -133,9 +137,12 @@ def test_forked_children_killed_at_random_moments(tmp_path: pathlib.Path) -> Non
                 parent.stdin.write("{}\n".format(4 * group + number))
                 parent.stdin.flush()
                 pids.append(int(parent.stdout.readline()))
-            for pid in pids:
+            for number, pid in enumerate(pids):
+                if number >= 2:
+                    wait_until("a child's profile", (tmp_path / "heap.{}.pb.gz".format(pid)).exists)
                 time.sleep(choose.random() * 0.06)
                 os.kill(pid, signal.SIGKILL)
+            killed += pids
             for pid in pids:
                 path = tmp_path / "heap.{}.pb.gz".format(pid)
                 if path.exists():
@@ -143,7 +150,7 @@ def test_forked_children_killed_at_random_moments(tmp_path: pathlib.Path) -> Non
                     assert comments(profile)["pid"] == str(pid)
                     assert comments(profile)["parent"] == str(parent.pid)
                     written.append(path)
-        parent.communicate(timeout=60)
+        parent.communicate(timeout=300)
     finally:
         parent.kill()
     assert parent.returncode == 0
@@ -152,11 +159,12 @@ def test_forked_children_killed_at_random_moments(tmp_path: pathlib.Path) -> Non
     stale = temporary_files(tmp_path)
     assert len(stale) <= 160
     go_reads(written[:: len(written) // 5])
-    # The next recording with this target removes what they left.
+    # The next recording with this target removes what they left, if they are not still held up in a write.
+    wait_until("the end of those that were killed", lambda: all(is_over(pid) for pid in killed))
     (tmp_path / "next.py").write_text(
         "import mprofile\nmprofile.start(sample_rate=4096)\nmprofile.start_recording('heap.pb.gz')\n"
     )
-    subprocess.run([sys.executable, "next.py"], cwd=str(tmp_path), check=True, timeout=60)
+    subprocess.run([sys.executable, "next.py"], cwd=str(tmp_path), check=True, timeout=300)
     assert temporary_files(tmp_path) == set()
 
 
@@ -170,7 +178,7 @@ def test_a_history_of_a_killed_program_is_whole(tmp_path: pathlib.Path) -> None:
         )
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         kill_after(process, choose.random() * 0.2)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         names = [name for name in os.listdir(str(tmp_path / "past")) if not name.startswith(".")]
         assert names
         for name in names:
@@ -183,10 +191,60 @@ def test_a_history_of_a_killed_program_is_whole(tmp_path: pathlib.Path) -> None:
 # ---- crashes ----
 
 BEFORE = """
-import ctypes, os, signal, sys, time
-kept = [bytearray(10000) for _ in range(2000)]
-time.sleep(0.3)
+import ctypes, os, signal
+kept = [bytearray(10000) for _ in range(1800)]
+def last():
+    return bytearray(2000000)
+kept.append(last())
+os.read(0, 1)
 """
+
+
+class Waiting:
+    """A program under `mprofile run` that waits for a byte from its stdin, and goes on."""
+
+    def __init__(self, directory: pathlib.Path, text: str, *options: str, **arguments: Any) -> None:
+        self.path = directory / "heap.pb.gz"
+        self.process = subprocess.Popen(
+            command(directory, text, *options), cwd=str(directory), stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+            universal_newlines=True, **arguments,
+        )
+
+    def until(self, what: str, condition: Callable[[Profile], bool]) -> None:
+        """Wait until its file is so."""
+
+        def is_so() -> bool:
+            assert self.process.poll() is None, self.process.communicate()[1]
+            return self.path.exists() and condition(check(self.path))
+
+        wait_until(what, is_so)
+
+    def tell(self, byte: str = ".") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(byte)
+        self.process.stdin.flush()
+
+    def end(self, byte: str = ".") -> int:
+        """Let the program come to its end. Returns its exit status."""
+        self.process.communicate(byte, timeout=300)
+        return int(self.process.returncode)
+
+
+@contextlib.contextmanager
+def waiting(directory: pathlib.Path, text: str, *options: str, **arguments: Any) -> Iterator[Waiting]:
+    program = Waiting(directory, text, *options, **arguments)
+    try:
+        yield program
+    finally:
+        program.process.kill()
+        program.process.communicate()
+
+
+def is_settled(path: pathlib.Path) -> bool:
+    """Whether nobody has written a file for a moment, nor begins to."""
+    before = path.stat().st_mtime_ns
+    time.sleep(0.3)
+    return path.stat().st_mtime_ns == before and temporary_files(path.parent) == set()
 
 
 @pytest.mark.parametrize(
@@ -201,8 +259,10 @@ time.sleep(0.3)
     ],
 )
 def test_crash(tmp_path: pathlib.Path, ending: str, status: int) -> None:
-    done = run(tmp_path, BEFORE + ending + "\n", "--every", "0.05")
-    assert done.returncode == status
+    with waiting(tmp_path, BEFORE + ending + "\n", "--every", "0.05") as program:
+        program.until("the last block", lambda profile: "last" in {row.name for row in profile.rows("function")})
+        wait_until("a file that nobody writes", lambda: is_settled(program.path))
+        assert program.end() == status
     profile = check(tmp_path / "heap.pb.gz")
     low, high = profile.totals().inuse.bytes_interval(0.999999)
     assert low <= 20 * MIB <= high * 1.1
@@ -212,22 +272,39 @@ def test_crash(tmp_path: pathlib.Path, ending: str, status: int) -> None:
 
 def test_growth_just_before_the_crash_is_in_the_file(tmp_path: pathlib.Path) -> None:
     """Long before the next regular write."""
-    text = "import os, time\nkept = bytearray(60 << 20)\ntime.sleep(0.5)\nos._exit(0)\n"
-    assert run(tmp_path, text, "--every", "3600").returncode == 0
+    text = "import os\nkept = bytearray(60 << 20)\nos.read(0, 1)\nos._exit(0)\n"
+    with waiting(tmp_path, text, "--every", "3600") as program:
+        program.until("the growth", lambda profile: bytes_in(profile) >= 60 * MIB)
+        assert program.end() == 0
     assert check(tmp_path / "heap.pb.gz").totals().inuse.bytes >= 60 * MIB
 
 
 def test_killed_by_the_age_of_a_second(tmp_path: pathlib.Path) -> None:
-    """Without growth the file is at most a second old: what was freed is out of it."""
-    text = """
-    import os, time
-    kept = bytearray(60 << 20)
-    time.sleep(0.5)
-    del kept
-    time.sleep(1.5)
-    os._exit(0)
+    """Without growth the file is at most a second old: what was freed is out of it.
+
+    A second, unless the machine holds up the write, or the one before it, after which the thread rests.
     """
-    assert run(tmp_path, text).returncode == 0
+    text = """
+    import os
+    while True:
+        kept = bytearray(60 << 20)
+        os.read(0, 1)
+        del kept
+        if os.read(0, 1) == b"e":
+            os._exit(0)
+    """
+    with waiting(tmp_path, text) as program:
+        for _ in range(100):
+            program.until("what is kept", lambda profile: bytes_in(profile) >= 60 * MIB)
+            begun = time.monotonic()
+            program.tell()
+            program.until("a file without what was freed", lambda profile: bytes_in(profile) < 20 * MIB)
+            age = time.monotonic() - begun
+            if age < 1.5:
+                break
+            program.tell()
+        assert age < 1.5
+        assert program.end("e") == 0
     assert check(tmp_path / "heap.pb.gz").totals().inuse.bytes < 20 * MIB
 
 
@@ -292,8 +369,10 @@ def test_killed_by_the_kernel_for_want_of_memory(tmp_path: pathlib.Path) -> None
         def enter() -> None:
             (group / "cgroup.procs").write_text(str(os.getpid()))
 
-        done = run(tmp_path, GROW, preexec_fn=enter)
-    assert done.returncode == -signal.SIGKILL
+        text = "import os\n" + GROW + "    if len(kept) == 120:\n        os.read(0, 1)\n"
+        with waiting(tmp_path, text, preexec_fn=enter) as program:
+            program.until("most of what is kept", lambda profile: bytes_in(profile) >= 100 * MIB)
+            assert program.end() == -signal.SIGKILL
     profile = check(tmp_path / "heap.pb.gz")
     assert comments(profile)["state"] == "running"
     assert profile.totals().inuse.bytes >= 100 * MIB
@@ -345,15 +424,12 @@ def test_workers_that_are_killed_and_replaced(tmp_path: pathlib.Path) -> None:
         workers = [int(process.stdout.readline()) for _ in range(3)]
         for number in range(6):
             path = tmp_path / "heap.{}.pb.gz".format(workers[number])
-            for _ in range(200):
-                if path.exists() and bytes_in(check(path)) > 3 * MIB:
-                    break
-                time.sleep(0.05)
+            wait_until("a worker's profile", lambda: path.exists() and bytes_in(check(path)) > 4 * MIB)  # noqa: B023
             process.stdin.write("{}\n".format(workers[number]))
             process.stdin.flush()
             workers.append(int(process.stdout.readline()))
         time.sleep(0.5)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 0, errors
@@ -364,7 +440,7 @@ def test_workers_that_are_killed_and_replaced(tmp_path: pathlib.Path) -> None:
         assert "mprofile: process {0} wrote heap.{0}.pb.gz\n".format(pid) in errors
     assert comments(check(tmp_path / "heap.pb.gz"))["state"] == "final"
     total = [str(path.name) for path in tmp_path.glob("heap*.pb.gz")]
-    done = subprocess.run([*MPROFILE, "merge", *total, "-o", "all.pb.gz"], cwd=str(tmp_path), timeout=60)
+    done = subprocess.run([*MPROFILE, "merge", *total, "-o", "all.pb.gz"], cwd=str(tmp_path), timeout=300)
     assert done.returncode == 0
     merged = Profile.read(str(tmp_path / "all.pb.gz"))
     assert bytes_in(merged) == pytest.approx(sum(bytes_in(check(tmp_path / name)) for name in total), rel=1e-6)

@@ -29,20 +29,20 @@ def test_pool_with_work_outside_the_gil(rate: int) -> None:
                 file.write(data)
                 file.seek(0)
                 assert hashlib.md5(file.read()).digest() == hashlib.md5(data).digest()
-            return rows, bytes(50000 - sys.getsizeof(b""))
+            return rows, bytes(100000 - sys.getsizeof(b""))
 
         work(1)
         _core.start(64, int(sys.argv[1]), seed=1)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             results = list(pool.map(work, range(1, 120)))
         assert [rows for rows, _ in results] == [100] * 119
-        names = [[frame.name for frame in trace[2]] for trace in _core._get_traces() if trace[1] == 50000]
+        names = [[frame.name for frame in trace[2]] for trace in _core._get_traces() if trace[1] == 100000]
         assert len(names) == 119, len(names)
         assert all(each[0] == "work" and each[-1].endswith("_bootstrap") for each in names)
         before = _core.get_traced_memory()[0]
         del results
         after = _core.get_traced_memory()[0]
-        print(abs(before - after - 119 * 50000) < 60000, _core._valid(), _core._info()["drops"])
+        print(abs(before - after - 119 * 100000) < 60000, _core._valid(), _core._info()["drops"])
         """,
         str(rate),
     )

@@ -13,6 +13,7 @@ from typing import Tuple
 
 import pytest
 from processes import MPROFILE
+from programs import go_pprof
 
 from mprofile.profile import Profile
 
@@ -42,11 +43,11 @@ def serve(directory: pathlib.Path) -> Tuple[str, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
-            timeout=120,
+            timeout=300,
         )
         assert load.returncode == 0, load.stdout
         server.send_signal(signal.SIGTERM)
-        _, errors = server.communicate(timeout=60)
+        _, errors = server.communicate(timeout=300)
     finally:
         if server.poll() is None:
             server.kill()
@@ -87,18 +88,12 @@ def test_stacks_reach_from_the_program_to_the_handler(served: Tuple[str, str]) -
 def test_report_and_pprof_agree(served: Tuple[str, str]) -> None:
     path = served[0]
     report = subprocess.run(
-        [MPROFILE, "report", path], stdout=subprocess.PIPE, universal_newlines=True, timeout=60, check=True
+        [MPROFILE, "report", path], stdout=subprocess.PIPE, universal_newlines=True, timeout=300, check=True
     )
     shown = re.search(r"^in use +(\d+\.\d) MiB \(.*, from [\d,]+ samples$", report.stdout, re.MULTILINE)
     assert shown is not None, report.stdout
-    top = subprocess.run(
-        ["go", "tool", "pprof", "-top", "-sample_index=inuse_space", "-unit=B", path],
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=120,
-        check=True,
-    )
-    total = re.search(r"of (\d+)B total", top.stdout)
-    assert total is not None, top.stdout
+    top = go_pprof("-top", "-sample_index=inuse_space", "-unit=B", path)
+    total = re.search(r"of (\d+)B total", top)
+    assert total is not None, top
     assert int(total.group(1)) == pytest.approx(Profile.read(path).totals().inuse.bytes, rel=1e-6)
     assert float(shown.group(1)) == pytest.approx(int(total.group(1)) / 1024**2, abs=0.051)
