@@ -38,5 +38,5 @@ def execute(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
-        timeout=120,
+        timeout=300,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import pathlib
 import random
@@ -10,9 +11,10 @@ import re
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
+from pprof_maker import field
 from processes import run_mprofile
 
 import mprofile
@@ -133,6 +135,22 @@ def test_few_moments_use_the_errors_of_the_estimates() -> None:
     assert (seeing.high - seeing.low) < 0.5 * (blind.high - blind.low)
 
 
+def write_series(paths: Sequence[str], work: Callable[[int], None]) -> None:
+    """A profile a file, each after some work, of moments that are 20 ms apart however long the work took: of a field
+    that is there twice the last one counts."""
+    begin = 0
+    mprofile.start(sample_rate=0)
+    try:
+        for number, path in enumerate(paths):
+            work(number)
+            mprofile.take_snapshot().write_pprof(path)
+            begin = begin or Profile.read(path).meta["time_ns"]
+            with open(path, "ab") as file:
+                file.write(gzip.compress(field(9, begin + number * 20000000)))
+    finally:
+        mprofile.stop()
+
+
 def test_what_may_be_growing_is_told_apart_from_what_has_settled(tmp_path: pathlib.Path) -> None:
     kept: List[bytes] = []
     draw = random.Random(11)
@@ -145,17 +163,12 @@ def test_what_may_be_growing_is_told_apart_from_what_has_settled(tmp_path: pathl
         if number < 4:
             kept.extend([bytes(5000) for _ in range(10)])
 
-    files = []
-    mprofile.start(sample_rate=0)
-    try:
-        for number in range(20):
-            now_and_then()
-            at_first(number)
-            files.append(str(tmp_path / "{:02}.pb.gz".format(number)))
-            mprofile.take_snapshot().write_pprof(files[-1])
-            time.sleep(0.02)
-    finally:
-        mprofile.stop()
+    def both(number: int) -> None:
+        now_and_then()
+        at_first(number)
+
+    files = [str(tmp_path / "{:02}.pb.gz".format(number)) for number in range(20)]
+    write_series(files, both)
     text = run(*files).stdout
     unsure, settled = text.index("not sure: may be growing still"), text.index("settled: grew at first")
     assert unsure < text.index("now_and_then") < settled < text.index("at_first", settled)
@@ -170,17 +183,12 @@ def test_small_suspects_are_counted(tmp_path: pathlib.Path) -> None:
     def little() -> None:
         kept.append(bytes(10))
 
-    files = []
-    mprofile.start(sample_rate=0)
-    try:
-        for number in range(12):
-            much()
-            little()
-            files.append(str(tmp_path / "{:02}.pb.gz".format(number)))
-            mprofile.take_snapshot().write_pprof(files[-1])
-            time.sleep(0.02)
-    finally:
-        mprofile.stop()
+    def both(_: int) -> None:
+        much()
+        little()
+
+    files = [str(tmp_path / "{:02}.pb.gz".format(number)) for number in range(12)]
+    write_series(files, both)
     done = run(*files)
     assert (done.returncode, done.stderr) == (0, "")
     text = done.stdout
@@ -228,22 +236,28 @@ def drop(count: int) -> None:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: Any) -> List[str]:
-    """Three profiles; what the first 100 blocks of keep() are is more than a second old in the last one."""
+    """Three profiles; in the last one the first 200 blocks of keep() are more than a second old, the others less."""
     directory = tmp_path_factory.mktemp("leaks")
-    files = []
-    mprofile.start(sample_rate=0)
-    try:
-        for number in range(3):
-            keep(100)
-            drop(1000)
-            path = str(directory / "{}.pb.gz".format(number))
-            mprofile.take_snapshot().write_pprof(path)
-            files.append(path)
-            time.sleep(1.2 if number == 1 else 0.02)
-    finally:
-        mprofile.stop()
-        KEPT.clear()
-    return files
+    for _ in range(20):
+        files = []
+        mprofile.start(sample_rate=0)
+        try:
+            for number in range(3):
+                begin = time.monotonic()
+                keep(100)
+                drop(1000)
+                snapshot = mprofile.take_snapshot()
+                took = time.monotonic() - begin
+                path = str(directory / "{}.pb.gz".format(number))
+                snapshot.write_pprof(path)
+                files.append(path)
+                time.sleep(1.2 if number == 1 else 0.02)
+        finally:
+            mprofile.stop()
+            KEPT.clear()
+        if took < 0.9:
+            return files
+    raise AssertionError("{} s from the allocations to the snapshot, and no less twenty times".format(took))
 
 
 def test_survivors_are_told_by_age(recorded: List[str]) -> None:

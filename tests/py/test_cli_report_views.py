@@ -385,29 +385,43 @@ def test_bad_options(tmp_path: pathlib.Path, words: List[str], parts: List[str])
 
 # ---- progress ----
 
+#: Arguments: seconds until the bar appears, and the most to wait at each step for its text to be drawn.
 SLOW = """
 import sys, time
-import rich.console, rich.progress  # so that drawing begins at once, also on a busy machine
+import rich.console, rich.live, rich.progress  # so that drawing begins at once, also on a busy machine
 from mprofile.cli import common
 common.PATIENCE = float(sys.argv[1])
+said, drawn = [], []
+
+def update(self, task, description, real=rich.progress.Progress.update, **changes):
+    real(self, task, description=description, **changes)
+    said.append(description)
+
+def refresh(self, real=rich.live.Live.refresh):
+    texts = list(said)
+    real(self)
+    drawn.extend(texts)
+
+rich.progress.Progress.update, rich.live.Live.refresh = update, refresh
 with common.Progress(2) as progress:
-    progress.step("reading")
-    time.sleep(1)
-    progress.step("adding up")
-    time.sleep(1)
+    for text in ("reading", "adding up"):
+        progress.step(text)
+        end = time.monotonic() + float(sys.argv[2])
+        while text not in drawn and time.monotonic() < end:
+            time.sleep(0.01)
 print("done")
 """
 
 
 def test_progress() -> None:
     pytest.importorskip("rich")
-    slow = on_terminal(["-c", SLOW, "0.1"], 100, program=sys.executable, TERM="xterm")
+    slow = on_terminal(["-c", SLOW, "0.1", "60"], 100, program=sys.executable, TERM="xterm")
     assert "reading" in slow
     assert "adding up" in slow
     assert slow.endswith("done\n")
-    assert on_terminal(["-c", SLOW, "60"], 100, program=sys.executable, TERM="xterm") == "done\n"
+    assert on_terminal(["-c", SLOW, "60", "1"], 100, program=sys.executable, TERM="xterm") == "done\n"
     piped = subprocess.run(
-        [sys.executable, "-c", SLOW, "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
+        [sys.executable, "-c", SLOW, "0.1", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60
     )
     assert (piped.stdout, piped.stderr) == (b"done\n", b"")
 

@@ -148,7 +148,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def test_each_mapping_of_each_function_is_refused(shim: pathlib.Path, rate: int) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PROGRAM, str(rate)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=1800,
         env=dict(os.environ, LD_PRELOAD=preload(shim)),
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -169,7 +169,7 @@ def run(shim: pathlib.Path, directory: pathlib.Path, *numbers: int, **environmen
     words = [sys.executable, "-c", PROGRAM, str(directory / "place"), *map(str, numbers)]
     options: Dict[str, str] = dict(os.environ, LD_PRELOAD=preload(shim), PYTHONWARNINGS="ignore", **environment)
     done = subprocess.run(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=options, timeout=300
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=options, timeout=1800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     count, troubled, *seen = done.stdout.split()

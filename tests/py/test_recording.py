@@ -13,7 +13,7 @@ import pathlib
 import re
 import stat
 import time
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, Set
 
 import pytest
 from recorded import MIB, comments, execute, in_use
@@ -35,13 +35,17 @@ def target(tmp_path: pathlib.Path) -> str:
     return str(tmp_path / "heap.pb.gz")
 
 
+def times_written() -> int:
+    info = recording.recording_info()
+    return info["publications"] if info is not None else 0
+
+
 def wait_for(publications: int) -> None:
-    for _ in range(1000):
-        info = recording.recording_info()
-        if info is not None and info["publications"] >= publications:
+    for _ in range(6000):
+        if times_written() >= publications:
             return
         time.sleep(0.01)
-    raise AssertionError("only %r after ten seconds" % (recording.recording_info(),))
+    raise AssertionError("only %r after a minute" % (recording.recording_info(),))
 
 
 # ---- start, stop, info ----
@@ -68,13 +72,13 @@ def test_from_start_to_stop(target: str) -> None:
     assert os.listdir(os.path.dirname(target)) == ["heap.pb.gz"]
     assert stat.S_IMODE(os.stat(target).st_mode) == 0o600
     assert mprofile.stop_recording() is False
-    mprofile.start_recording(target)
+    mprofile.start_recording(target, every=3600)
     assert comments(target)["publications"] == "1"
 
 
 def test_info(target: str) -> None:
     mprofile.start(sample_rate=4096)
-    mprofile.start_recording(target.encode())
+    mprofile.start_recording(target.encode(), every=3600)
     info = recording.recording_info()
     assert info is not None
     assert info["running"] and not info["complete"] and info["path"] == target
@@ -232,22 +236,32 @@ def test_an_idle_program_is_left_alone(target: str) -> None:
     info = recording.recording_info()
     assert info is not None
     time.sleep(0.3)
-    before = switches(info["thread"])
     written = os.stat(target).st_mtime_ns
-    time.sleep(1.0)
-    assert switches(info["thread"]) == before
+    after = switches(info["thread"])
+    for _ in range(10):  # it may not be asleep yet
+        before = after
+        time.sleep(1.0)
+        after = switches(info["thread"])
+        if after == before:
+            break
+    assert after == before
     assert os.stat(target).st_mtime_ns == written
 
 
 def test_every(target: str) -> None:
+    """After a write that takes long there is a rest, so the least that is expected is expected of any second and a
+    half, the most of all."""
     mprofile.start(sample_rate=0)
-    mprofile.start_recording(target, every=0.2)
     begin = time.monotonic()
-    while time.monotonic() - begin < 1.5:
-        str(time.monotonic())
-    info = recording.recording_info()
-    assert info is not None
-    assert 3 <= info["publications"] <= 10
+    mprofile.start_recording(target, every=0.2)
+    before, written = 0, 0
+    while written < before + 3:
+        assert time.monotonic() - begin < 120, "never three writes in a second and a half, %d in all" % written
+        before, second = written, time.monotonic()
+        while time.monotonic() - second < 1.5:
+            str(time.monotonic())
+        written = times_written()
+        assert written <= (time.monotonic() - begin) / 0.2 + 2
 
 
 def test_growth_is_written_at_once(target: str) -> None:
@@ -278,13 +292,17 @@ def test_history_of_heap_and_resident_memory(target: str) -> None:
 def test_history_directory(tmp_path: pathlib.Path, target: str) -> None:
     directory = tmp_path / "made" / "here"
     mprofile.start(sample_rate=0)
-    mprofile.start_recording(target, every=0.02, history=directory, history_size=100 * MIB)
     begin = time.monotonic()
-    while time.monotonic() - begin < 2.5:
+    mprofile.start_recording(target, every=0.02, history=directory, history_size=100 * MIB)
+
+    def seconds() -> Set[str]:
+        return {name.split(".")[0] for name in os.listdir(str(directory)) if not name.startswith(".")}
+
+    while time.monotonic() - begin < 2.5 or (len(seconds()) < 3 and time.monotonic() - begin < 50):
         str(time.monotonic())
     mprofile.stop_recording()
     names = sorted(os.listdir(str(directory)))
-    assert 3 <= len(names) <= 5
+    assert 3 <= len(names) == len(seconds()) <= time.monotonic() - begin + 2
     assert all(re.match(r"\d{8}T\d{6}\.\d{3}Z\.%d\.pb\.gz$" % os.getpid(), name) for name in names)
     moments = [Profile.read(str(directory / name)).meta["time_ns"] for name in names]
     assert moments == sorted(moments)
@@ -309,7 +327,7 @@ def test_no_python_thread_and_no_signals(tmp_path: pathlib.Path) -> None:
         signal.signal(signal.SIGALRM, handler)
         signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
         begin = time.monotonic()
-        while time.monotonic() - begin < 0.5:
+        while time.monotonic() - begin < 0.5 or (len(hits) <= 50 and time.monotonic() - begin < 60):
             try:
                 [bytearray(2000) for _ in range(100)]
                 time.sleep(0.001)
@@ -319,6 +337,10 @@ def test_no_python_thread_and_no_signals(tmp_path: pathlib.Path) -> None:
         assert len(hits) > 50 and set(hits) == {threading.get_ident()}, len(hits)
         assert len(os.listdir("/proc/self/task")) == 2
         mprofile.stop_recording()
+        # The kernel counts a thread that has been joined for a moment longer.
+        end = time.monotonic() + 30
+        while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
+            time.sleep(0.001)
         assert len(os.listdir("/proc/self/task")) == 1
         print("done")
         """,

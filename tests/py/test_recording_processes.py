@@ -79,29 +79,41 @@ def test_fork(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="os.fork() warns of threads since 3.12")
 def test_no_warning_of_a_fork_with_threads(tmp_path: pathlib.Path) -> None:
+    """A fork waits for a write that is on, but for a tenth of a second at most: if the write takes longer, it warns. No
+    other fork does, and where writes are quick no more than three of fifty do."""
     done = execute(
         tmp_path,
         """
-        import mprofile, os, time
+        import mprofile, os, time, warnings
         mprofile.start(sample_rate=1024)
         mprofile.start_recording("heap.pb.gz", every=0.01)
-        for _ in range(50):
-            kept = [bytearray(3000) for _ in range(50)]
-            pid = os.fork()
-            if pid == 0:
-                os._exit(0)
-            os.waitpid(pid, 0)
+        end = time.monotonic() + 80
+        warned = 50
+        while warned > 3:
+            assert time.monotonic() < end, "never fewer than four warnings of fifty forks"
+            warned = 0
+            for _ in range(50):
+                kept = [bytearray(3000) for _ in range(50)]
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter("always")
+                    begin = time.monotonic()
+                    pid = os.fork()
+                    if pid == 0:
+                        os._exit(0)
+                    took = time.monotonic() - begin
+                os.waitpid(pid, 0)
+                warned += len(told)
+                assert took >= 0.1 or not told, (took, told[0].message)
         before = mprofile.recording.recording_info()["publications"]
         kept = [bytearray(3000) for _ in range(500)]
-        time.sleep(0.5)
-        assert mprofile.recording.recording_info()["publications"] > before
+        end = time.monotonic() + 30
+        while mprofile.recording.recording_info()["publications"] == before:
+            assert time.monotonic() < end, "nothing was written for thirty seconds after the last fork"
+            time.sleep(0.05)
         """,
-        "-W",
-        "always",
     )
     assert done.returncode == 0, done.stderr
-    # A fork waits a tenth of a second at most; on a busy machine that may be too short now and then.
-    assert done.stderr.count("DeprecationWarning") <= 3, done.stderr
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
@@ -277,7 +289,24 @@ def test_other_path_names() -> None:
 
 def test_run_with_history_and_every(tmp_path: pathlib.Path) -> None:
     (tmp_path / "program.py").write_text(
-        "import time\nbegin = time.monotonic()\nwhile time.monotonic() - begin < 1: str(begin)\n"
+        textwrap.dedent(
+            """
+            import sys, time
+            from mprofile import recording
+
+            def written():
+                return recording.recording_info()["publications"]
+
+            end = time.monotonic() + 100
+            while time.monotonic() < end:
+                before, until = written(), time.monotonic() + 0.8
+                while time.monotonic() < until and written() < before + 2:
+                    time.sleep(0.01)
+                if written() >= before + 2:
+                    sys.exit()
+            sys.exit("never two writes in 0.8 s")
+            """
+        )
     )
     done = subprocess.run(
         [sys.executable, "-m", "mprofile", "run", "--sample-rate", "0", "--every", "0.1", "--history", "past",
@@ -285,7 +314,7 @@ def test_run_with_history_and_every(tmp_path: pathlib.Path) -> None:
         cwd=str(tmp_path),
         stderr=subprocess.PIPE,
         universal_newlines=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert int(comments(str(tmp_path / "h.pb.gz"))["publications"]) >= 4
@@ -358,7 +387,7 @@ def test_sigterm_while_many_processes_run(tmp_path: pathlib.Path) -> None:
             def work():
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 kept = [bytearray(10000) for _ in range(2000)]
-                time.sleep(60)
+                time.sleep(600)
             def end(*_):
                 for pid in workers:
                     os.kill(pid, signal.SIGTERM)
@@ -373,7 +402,7 @@ def test_sigterm_while_many_processes_run(tmp_path: pathlib.Path) -> None:
             signal.signal(signal.SIGTERM, end)
             print(workers, flush=True)
             while True:
-                time.sleep(60)
+                time.sleep(0.01)  # a signal that comes just before it waits for its end
             """
         )
     )
@@ -387,7 +416,7 @@ def test_sigterm_while_many_processes_run(tmp_path: pathlib.Path) -> None:
     try:
         assert process.stdout is not None
         workers = json.loads(process.stdout.readline())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             files = [str(tmp_path / "h.{}.pb.gz".format(pid)) for pid in workers]
             if all(os.path.exists(path) and in_use(path) > 10 * MIB for path in files):
@@ -395,7 +424,7 @@ def test_sigterm_while_many_processes_run(tmp_path: pathlib.Path) -> None:
             time.sleep(0.05)
         os.kill(workers.pop(), signal.SIGKILL)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 0, errors

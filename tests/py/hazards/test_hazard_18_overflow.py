@@ -45,7 +45,8 @@ def test_hazard_18_recursion_that_python_ends(rate: int) -> None:
         assert blocks(6007) == []
 
 
-#: Arguments: the rate, the file. Each level is a call of C that calls Python, so that each takes C's stack.
+#: Arguments: the rate, the file. Each level is a call of C that calls Python, so that each takes C's stack. Lines about
+#: mprofile are taken out to see what happens without.
 OVERFLOW = """
 import faulthandler, sys, time
 import mprofile
@@ -54,7 +55,9 @@ sys.setrecursionlimit(10**8)
 mprofile.start(sample_rate=int(sys.argv[1]))
 mprofile.start_recording(sys.argv[2], every=0.01)
 kept = [bytearray(10000) for _ in range(100)]
-time.sleep(0.2)
+late, due = time.monotonic() + 60, mprofile.recording.recording_info()["publications"] + 2  # the next may have begun
+while time.monotonic() < late and mprofile.recording.recording_info()["publications"] < due: time.sleep(0.01)
+assert mprofile.recording.recording_info()["publications"] >= due, "not written twice in a minute"
 def down(depth):
     block = bytearray(50)
     return [block, sorted([depth], key=down)]
@@ -77,7 +80,7 @@ def test_hazard_18_a_stack_of_c_that_overflows(rate: int, tmp_path: object) -> N
     def overflow(code: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-c", code, str(rate), path], cwd=str(tmp_path), env=environment(), preexec_fn=limit,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120,
         )  # fmt: skip
 
     alone = "\n".join(line for line in OVERFLOW.splitlines() if "mprofile" not in line)
