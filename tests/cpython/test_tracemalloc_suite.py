@@ -25,7 +25,7 @@ def test_suite(name: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         universal_newlines=True,
-        timeout=300,
+        timeout=1200,
     )
     if result.returncode == NO_SUITE:
         pytest.skip(result.stdout.strip())

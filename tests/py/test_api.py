@@ -32,7 +32,7 @@ def python(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[st
         stderr=subprocess.PIPE,
         universal_newlines=True,
         env=environment,
-        timeout=60,
+        timeout=300,
     )
 
 

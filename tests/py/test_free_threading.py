@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 THREADS = 16
-TIMEOUT = 120.0
+TIMEOUT = 900.0
 
 Program = Callable[..., None]
 PROGRAMS: Dict[str, Program] = {}
@@ -346,9 +346,9 @@ def everything_at_once(seconds: int) -> None:
     counts = {"sessions": 0, "snapshots": 0, "clears": 0}
 
     def going_on() -> bool:
-        """For these seconds; on a busy machine, until enough was done, for a minute more at most."""
+        """For these seconds; on a busy machine, until enough was done, for ten minutes more at most."""
         now = time.monotonic()
-        return now < until or (min(counts.values()) <= 10 and now < until + 60)
+        return now < until or (min(counts.values()) <= 10 and now < until + 600)
 
     def allocate(number: int) -> Callable[[], None]:
         make = maker_of(file_of(number))

@@ -97,7 +97,7 @@ def test_go_reads_what_was_merged(tmp_path: pathlib.Path) -> None:
         ["go", "tool", "pprof", "-top", "-unit=B", str(tmp_path / "sum.pb.gz")],
         stdout=subprocess.PIPE,
         universal_newlines=True,
-        timeout=120,
+        timeout=600,  # Go may have to compile its pprof
         check=True,
     )
     total = re.search(r"of (\d+)B total", top.stdout)

@@ -27,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCES = os.path.join(HERE, "ext")
 MODULES = ("_hazard_mem", "_hazard_below", "_hazard_foreign")
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
-TIMEOUT = 60.0 * float(os.environ.get("TESTS_PATIENCE", "1"))  # a build for coverage is slower
+TIMEOUT = 300.0 * float(os.environ.get("TESTS_PATIENCE", "1"))  # a build for coverage is slower
 
 RAW, MEM, OBJ = 0, 1, 2
 

@@ -86,6 +86,7 @@ def test_hazard_01_03_threads_that_swap_addresses(rate: int) -> None:
             until = time.monotonic() + 0.5
             while time.monotonic() < until:
                 assert _core._valid()
+            foreign.turn()
             more, faults = foreign.rest()
             assert faults == 0 and more > 0
             rounds += more

@@ -20,7 +20,7 @@ def test_hazard_06_raw_hook_does_not_take_the_gil(rate: int) -> None:
 
     with recording(sample_rate=rate):
         for _ in range(20):
-            assert foreign.beside(4001, 5), "the allocation waits for the GIL"
+            assert foreign.beside(4001, 30), "the allocation waits for the GIL"
 
 
 @pytest.mark.parametrize("rate", EVERYTHING)

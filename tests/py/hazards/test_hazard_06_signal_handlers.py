@@ -26,7 +26,9 @@ _core.start(20, rate)
 assert library.interrupt_begin(100) == 0
 until = time.monotonic() + 2
 rounds = 0
-while time.monotonic() < until:
+def enough():
+    return rounds > 20 and library.interrupt_count() > 1000
+while time.monotonic() < until or (not enough() and time.monotonic() < until + 120):
     rounds += 1
     mem.churn(RAW, 5003, 2000)
     kept = mem.many(RAW, 6007, 50)
@@ -222,7 +224,7 @@ def trace(frame, event, argument):
         else:
             thread = threading.Thread(target=ask, daemon=True)
             thread.start()
-            thread.join(10)
+            thread.join(120)
     return trace
 
 sys.settrace(trace)

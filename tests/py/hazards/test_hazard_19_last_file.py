@@ -13,7 +13,7 @@ import sys
 from typing import Tuple
 
 import pytest
-from harness import FREE_THREADED, environment
+from harness import FREE_THREADED, TIMEOUT, environment
 
 from mprofile.profile import Profile
 
@@ -21,14 +21,15 @@ from mprofile.profile import Profile
 def program(code: str, directory: str, *arguments: str) -> Tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=directory, env=environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=TIMEOUT,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
 VANISHED = """
-import os, sys, time
+import os, sys, time, warnings
 import mprofile
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside a thread, which may be writing
 os.mkdir("place")
 os.chdir("place")
 mprofile.start(sample_rate=0)
@@ -88,8 +89,14 @@ import mprofile
 mprofile.start(sample_rate=0)
 mprofile.start_recording(sys.argv[1], every=0.01)
 kept = [bytearray(10000) for _ in range(200)]
-time.sleep(0.2)
-resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+def publications():
+    return mprofile.recording.recording_info()["publications"]
+before, until = publications(), time.monotonic() + 120
+while publications() < before + 2:
+    assert time.monotonic() < until, "not written again"
+    time.sleep(0.02)
+seconds = int(time.process_time() + 1.2)  # of the whole process
+resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 while True:
     [bytearray(i) for i in range(100)]
 """

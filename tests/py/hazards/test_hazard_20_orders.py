@@ -15,6 +15,7 @@ import pytest
 from harness import (
     FREE_THREADED,
     ONE_AND_TWO,
+    TIMEOUT,
     TWO_AND_ONE,
     blocks,
     environment,
@@ -130,7 +131,7 @@ def test_hazard_20_pdb(tmp_path: object) -> None:
     commands = ["b 6", "c", "p count", "n", "s", "up", "down", "pp made", "w", "c", "tbreak 9", "clear 1", "c", "s"]
     commands += ["r", "n", "!more = bytearray(5002)", "c", "q"]
     done = subprocess.run(
-        [sys.executable, "-m", "pdb", path], input="\n".join(commands) + "\n", cwd=str(tmp_path), timeout=60,
+        [sys.executable, "-m", "pdb", path], input="\n".join(commands) + "\n", cwd=str(tmp_path), timeout=TIMEOUT,
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
     )  # fmt: skip
     assert "[6, 6, 6, 6, 6, 6, 6, 1] True" in done.stdout, done.stdout
@@ -275,7 +276,7 @@ def test_hazard_20_development_mode(options: List[str], rate: int, tmp_path: obj
     """PYTHONDEVMODE: checks around each block, warnings, faulthandler. Nothing of ours is left open or warned of."""
     code = "import os; os.chdir({!r})\n".format(str(tmp_path)) + CHECKED
     process = start([sys.executable, *options, "-c", code, str(rate)], PYTHONMALLOC=None)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0 and out.endswith("done\n") and err == "mprofile: wrote page.html\n", err
 
 

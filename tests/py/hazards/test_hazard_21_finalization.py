@@ -12,7 +12,7 @@ import tempfile
 from typing import Tuple
 
 import pytest
-from harness import DEBUG_BUILD, NoCompiler, compile_c, environment, finish, run, start
+from harness import DEBUG_BUILD, TIMEOUT, NoCompiler, compile_c, environment, finish, run, start
 
 RATES = [0, 1000]
 
@@ -179,7 +179,7 @@ def embedded(code: str) -> Tuple[int, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
-            timeout=60,
+            timeout=TIMEOUT,
         )
     return done.returncode, done.stdout
 

@@ -17,6 +17,7 @@
  *                                     freed a block, at most so long: whether it has
  *             hammer(threads, size)   C threads that allocate, resize, check and free blocks without end
  *             tap(threads, size)      C threads that allocate and free one block without end
+ *             turn()                  waits until each of them has come to the end of a round: how many all have done
  *             rest()                  ends them: (rounds, faults)
  *             call(function)          function() from C, in this thread
  *             call_in_thread(function)  function() from a thread made by C
@@ -315,7 +316,9 @@ static pthread_t hammers[HAMMERS];
 static int hammer_count;
 static size_t hammer_size;
 static bool hammer_stop;
-static unsigned long long hammer_rounds;
+static struct {
+    _Alignas(64) unsigned long rounds; /* each in a cache line of its own */
+} hammer_turns[HAMMERS];
 static unsigned long long hammer_faults;
 
 static bool filled_with(const unsigned char *block, size_t size, unsigned char value)
@@ -328,13 +331,14 @@ static bool filled_with(const unsigned char *block, size_t size, unsigned char v
 }
 
 /* Keeps a few blocks, each filled with its own byte, and resizes one a round. */
-static void *hammer_body(void *context)
+static void *hammer_body(void *number)
 {
+    uintptr_t me = (uintptr_t)number;
+    unsigned long rounds = 0;
     unsigned char *blocks[ANVILS] = {NULL};
     size_t sizes[ANVILS] = {0};
-    unsigned long long rounds = 0;
     unsigned long long faults = 0;
-    unsigned seed = (unsigned)(uintptr_t)context;
+    unsigned seed = (unsigned)me + 1;
     while (!__atomic_load_n(&hammer_stop, __ATOMIC_RELAXED)) {
         seed = seed * 1103515245u + 12345u;
         unsigned i = seed >> 16 & (ANVILS - 1);
@@ -354,27 +358,25 @@ static void *hammer_body(void *context)
                 sizes[i] = size;
             }
         }
-        rounds++;
+        __atomic_store_n(&hammer_turns[me].rounds, ++rounds, __ATOMIC_RELAXED);
     }
     for (unsigned i = 0; i < ANVILS; i++)
         PyMem_RawFree(blocks[i]);
-    __atomic_fetch_add(&hammer_rounds, rounds, __ATOMIC_RELAXED);
     __atomic_fetch_add(&hammer_faults, faults, __ATOMIC_RELAXED);
     return NULL;
 }
 
-static void *tap_body(void *unused)
+static void *tap_body(void *number)
 {
-    unsigned long long rounds = 0;
+    uintptr_t me = (uintptr_t)number;
+    unsigned long rounds = 0;
     unsigned long long faults = 0;
-    (void)unused;
     while (!__atomic_load_n(&hammer_stop, __ATOMIC_RELAXED)) {
         void *block = PyMem_RawMalloc(hammer_size);
         faults += block == NULL;
         PyMem_RawFree(block);
-        rounds++;
+        __atomic_store_n(&hammer_turns[me].rounds, ++rounds, __ATOMIC_RELAXED);
     }
-    __atomic_fetch_add(&hammer_rounds, rounds, __ATOMIC_RELAXED);
     __atomic_fetch_add(&hammer_faults, faults, __ATOMIC_RELAXED);
     return NULL;
 }
@@ -388,10 +390,11 @@ static PyObject *begin(PyObject *args, void *(*body)(void *))
     if (hammer_count != 0 || threads < 1 || threads > HAMMERS)
         return PyErr_Format(PyExc_ValueError, "%d threads: hammers already, or not in [1; %d]", threads, HAMMERS);
     hammer_stop = false;
-    hammer_rounds = hammer_faults = 0;
+    hammer_faults = 0;
+    memset(hammer_turns, 0, sizeof hammer_turns);
     hammer_size = (size_t)size;
     for (int i = 0; i < threads; i++) {
-        if (pthread_create(&hammers[i], NULL, body, (void *)(uintptr_t)(i + 1)) != 0)
+        if (pthread_create(&hammers[i], NULL, body, (void *)(uintptr_t)i) != 0)
             return PyErr_Format(PyExc_OSError, "no thread");
         hammer_count++;
     }
@@ -411,6 +414,36 @@ static PyObject *tap(PyObject *module, PyObject *args)
     return begin(args, tap_body);
 }
 
+static unsigned long rounds_of(int number)
+{
+    return __atomic_load_n(&hammer_turns[number].rounds, __ATOMIC_RELAXED);
+}
+
+static unsigned long rounds_of_all(void)
+{
+    unsigned long sum = 0;
+    for (int i = 0; i < HAMMERS; i++)
+        sum += rounds_of(i);
+    return sum;
+}
+
+static PyObject *turn(PyObject *module, PyObject *unused)
+{
+    const struct timespec step = {.tv_nsec = 100000};
+    unsigned long before[HAMMERS];
+    (void)module;
+    (void)unused;
+    PyThreadState *state = PyEval_SaveThread();
+    for (int i = 0; i < hammer_count; i++)
+        before[i] = rounds_of(i);
+    for (int i = 0; i < hammer_count; i++) {
+        while (rounds_of(i) == before[i])
+            nanosleep(&step, NULL);
+    }
+    PyEval_RestoreThread(state);
+    return PyLong_FromUnsignedLong(rounds_of_all());
+}
+
 static PyObject *rest(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -420,7 +453,7 @@ static PyObject *rest(PyObject *module, PyObject *unused)
     while (hammer_count > 0)
         pthread_join(hammers[--hammer_count], NULL);
     PyEval_RestoreThread(state);
-    return Py_BuildValue("(KK)", hammer_rounds, hammer_faults);
+    return Py_BuildValue("(kK)", rounds_of_all(), hammer_faults);
 }
 
 /* ---- C that calls Python ---- */
@@ -504,6 +537,7 @@ static PyMethodDef methods[] = {
     {"beside", beside, METH_VARARGS, NULL},
     {"hammer", hammer, METH_VARARGS, NULL},
     {"tap", tap, METH_VARARGS, NULL},
+    {"turn", turn, METH_NOARGS, NULL},
     {"rest", rest, METH_NOARGS, NULL},
     {"call", call, METH_O, NULL},
     {"call_in_thread", call_in_thread, METH_O, NULL},

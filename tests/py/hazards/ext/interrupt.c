@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* interrupt.c -- a signal handler that allocates, as none should, wherever the program is.
  *
- * WHAT    interrupt_begin(microseconds) has the handler run so often; interrupt_end() returns how often it ran.
+ * WHAT    interrupt_begin(microseconds) has the handler run so often; interrupt_count() says how often it ran so far,
+ *         interrupt_end() how often in all.
  *         step_begin() has it run after each instruction of the calling thread, where the processor has a flag for that
  *         which a program may set, until step_end(). It runs on a stack of its own then: what lies where the program's
  *         stack will grow stays what the program left there.
@@ -29,6 +30,7 @@ static void handle(int number)
 }
 
 int interrupt_begin(int microseconds);
+int interrupt_count(void);
 int interrupt_end(void);
 int step_begin(void);
 int step_end(void);
@@ -40,6 +42,11 @@ int interrupt_begin(int microseconds)
     if (sigaction(SIGALRM, &action, NULL) != 0)
         return -1;
     return setitimer(ITIMER_REAL, &every, NULL);
+}
+
+int interrupt_count(void)
+{
+    return count;
 }
 
 int interrupt_end(void)
