@@ -294,7 +294,7 @@ def test_killed_by_the_age_of_a_second(tmp_path: pathlib.Path) -> None:
             os._exit(0)
     """
     with waiting(tmp_path, text) as program:
-        for _ in range(100):
+        for _ in range(5):
             program.until("what is kept", lambda profile: bytes_in(profile) >= 60 * MIB)
             begun = time.monotonic()
             program.tell()
