@@ -160,7 +160,8 @@ def test_hazard_06_frames_of_frame_objects(tmp_path: object) -> None:
 
 @isolated
 def test_hazard_06_throw_into_generators_within_generators() -> None:
-    """On its way to the innermost one, CPython 3.11 and 3.12 point to each without having it run."""
+    """On its way to the innermost one, CPython 3.11 and 3.12 point to each without having it run. CPython 3.9 forgets
+    who called the outermost: sys._getframe() and tracebacks end there, too."""
 
     class Delegate:
         throw = staticmethod(repr)  # written in C, and it allocates
@@ -186,10 +187,13 @@ def test_hazard_06_throw_into_generators_within_generators() -> None:
         made = thrown(Delegate(), ValueError("x" * 5000))  # type: ignore[arg-type]
         assert made == "ValueError('{}')".format("x" * 5000)
         (block,) = (block for block in blocks() if 5012 < block.size < 5100)
-        assert "thrown" in block.names, block
+        forgets = sys.version_info[:2] == (3, 9)
+        assert list(block.names) == ["outer"] if forgets else "thrown" in block.names, block
         try:
             thrown(iter([1, 1]), ValueError)
         except ValueError as error:
             traceback = mprofile.get_object_traceback(error)
             assert traceback is not None
-            assert thrown.__code__.co_firstlineno + 3 in [frame.lineno for frame in traceback], traceback
+            lines = [frame.lineno for frame in traceback]
+            last = outer.__code__.co_firstlineno + 1
+            assert lines == [last] if forgets else thrown.__code__.co_firstlineno + 3 in lines, traceback
