@@ -12,6 +12,7 @@
 #ifndef MPROF_TESTS_PUBLISHED_H
 #define MPROF_TESTS_PUBLISHED_H
 
+#include "await.h"
 #include "fake_source.h"
 #include "sanitizer.h"
 #include "scratch.h"
@@ -83,18 +84,6 @@ int __wrap_fsync(int fd)
     atomic_fetch_add(&syncs, 1);
     return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
 }
-
-static void pause_ms(unsigned ms)
-{
-    usleep(ms * 1000);
-}
-
-/* Waits, 50 s at most, for a condition: after a publication that took long the publisher rests for four times as long. */
-#define AWAIT(condition)                                                                                               \
-    do {                                                                                                               \
-        for (int tries = 0; tries < 10000 && !(condition); tries++)                                                    \
-            pause_ms(5);                                                                                               \
-    } while (0)
 
 /* The profile at a path, which this process wrote without zlib or with it. NULL: not there, or damaged. */
 static struct mprof_snapshot *read_profile(const char *path)

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #define MPROF_TESTS_MREMAP
 #include "addresses.h"
+#include "await.h"
 #include "fake_source.h"
 #include "recorded.h"
 #include "sanitizer.h"
@@ -47,14 +48,6 @@ static uint64_t lost(void)
 {
     return __atomic_load_n(&mprof_recorder.reentered, __ATOMIC_RELAXED);
 }
-
-/* Some seconds at most: what has not happened then fails a check. */
-#define AWAIT(condition)                                                                                               \
-    do {                                                                                                               \
-        const struct timespec step = {.tv_nsec = 1000000};                                                             \
-        for (int tries = 0; tries < 10000 && !(condition); tries++)                                                    \
-            nanosleep(&step, NULL);                                                                                    \
-    } while (0)
 
 /* What another library does before a fork, while the recorder's lock is held already: it takes more than a tenth of a
  * second, for somebody who waits for the lock. From then on nobody waits, and much is lost. */
