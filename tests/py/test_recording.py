@@ -237,14 +237,14 @@ def test_an_idle_program_is_left_alone(target: str) -> None:
     assert info is not None
     time.sleep(0.3)
     written = os.stat(target).st_mtime_ns
-    after = switches(info["thread"])
-    for _ in range(3):  # it may not be asleep yet
-        before = after
-        time.sleep(1.0)
-        after = switches(info["thread"])
-        if after == before:
+    before = -1
+    for _ in range(200):  # it may not be asleep yet
+        if before == switches(info["thread"]):
             break
-    assert after == before
+        before = switches(info["thread"])
+        time.sleep(0.3)
+    time.sleep(1.0)
+    assert switches(info["thread"]) == before
     assert os.stat(target).st_mtime_ns == written
 
 
